@@ -1,0 +1,2 @@
+//! The throughline command.
+fn main() {}

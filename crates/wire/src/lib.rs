@@ -1,0 +1,16 @@
+//! Bytes to values and back, for everything Throughline puts on a wire.
+//!
+//! This crate does not take care of I/O, time or threads: it is `no_std`, and every function is a pure one
+//! of its arguments. How bytes are split between calls never changes a result.
+//!
+//! - [`event`]: events, their ids, channel names; [`properties`]: the typed dictionary
+//! - [`message`]: the protocol's messages in text and binary carriage
+//! - [`close`]: close codes and what a client does after each
+#![no_std]
+
+extern crate alloc;
+
+pub mod close;
+pub mod event;
+pub mod message;
+pub mod properties;
