@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# One stage of ./test: stages.sh NAME. Called by ./test from the root of the repository.
+set -eu -o pipefail
+VENV=$CARGO_TARGET_DIR/test-venv
+export CARGO_TERM_COLOR=never
+
+missing() {
+    printf 'missing: %s\n' "$@" >&2
+    exit 1
+}
+
+# Fails unless the version that a program prints is at least the one wanted.
+at_least() {
+    local wanted=$1 program=$2 found
+    shift 2
+    command -v "$program" >/dev/null || missing "$program $wanted or newer"
+    found=$("$program" "$@" 2>&1 | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1) || true
+    printf '%s\n%s\n' "$wanted" "$found" | sort -V -C || missing "$program $wanted or newer (found $found)"
+    printf '%s %s\n' "$program" "$found"
+}
+
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@"
+}
+
+# Installs the packages of tests/debian-packages.txt that are not there.
+debian_packages() {
+    local wanted=() absent=() name
+    mapfile -t wanted < <(sed 's/#.*//; /^[[:space:]]*$/d' tests/debian-packages.txt)
+    for name in "${wanted[@]}"; do
+        dpkg-query -W -f '${Status}\n' "$name" 2>/dev/null | grep -q 'ok installed' || absent+=("$name")
+    done
+    ((${#absent[@]} == 0)) && return
+    [ "$(id -u)" = 0 ] || missing "Debian packages, as root: apt-get install ${absent[*]}"
+    printf 'installing %s\n' "${absent[*]}"
+    local try
+    for try in 1 2; do
+        if apt_get update && apt_get install -y --no-install-recommends "${absent[@]}"; then
+            return
+        fi
+        printf 'try %s failed\n' "$try"
+    done
+    missing "Debian packages that apt could not install: ${absent[*]}"
+}
+
+# Fills the virtual environment when it does not hold what tests/requirements.txt asks for.
+python_packages() {
+    if ! cmp -s tests/requirements.txt "$VENV/requirements.txt"; then
+        rm -rf "$VENV"
+        python3 -m venv "$VENV" || missing "the venv module of Python (Debian package python3-venv)"
+        "$VENV/bin/pip" --quiet --disable-pip-version-check install -r tests/requirements.txt
+        cp tests/requirements.txt "$VENV/requirements.txt"
+    fi
+}
+
+# Fills node_modules when it does not match the lock file.
+npm_packages() {
+    if ! cmp -s "$1/package-lock.json" "$1/node_modules/.installed"; then
+        npm --prefix "$1" ci --no-audit --no-fund --loglevel=error
+        cp "$1/package-lock.json" "$1/node_modules/.installed"
+    fi
+}
+
+stage_needs() {
+    at_least 1.95 cargo --version
+    cargo fmt --version || missing "rustfmt (rustup component add rustfmt)"
+    cargo clippy --version || missing "clippy (rustup component add clippy)"
+    command -v cc || missing "a C compiler to link with (Debian package gcc)"
+    at_least 20.0 node --version
+    at_least 9.0 npm --version
+    at_least 3.11 python3 --version
+}
+
+stage_fmt() {
+    cargo fmt --all --check
+}
+
+stage_clippy() {
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+}
+
+stage_unit() {
+    cargo test --workspace --lib --bins --locked --no-fail-fast --quiet
+}
+
+stage_rust() {
+    cargo test --workspace --exclude throughline-xtask --locked --no-fail-fast --quiet
+}
+
+stage_tidy() {
+    RUST_BACKTRACE=0 cargo test -p throughline-xtask --locked --no-fail-fast --quiet
+}
+
+stage_doc() {
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+}
+
+"stage_$1"
