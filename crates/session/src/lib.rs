@@ -5,10 +5,16 @@
 //! channel name. What goes over the wire is PROTOCOL.md; sections are cited from there.
 //!
 //! - [`server`]: one link's end at the server
+//! - [`client`]: a session at the client, over all its links
 #![no_std]
 
 extern crate alloc;
 
+pub mod client;
 pub mod server;
 
+pub use client::{
+    ClientEvent, ClientSession, ClientSettings, ClientState, Cursor, LinkCommand, LinkLoss, PublishError, PublishFault,
+    SubscribeError, SubscriptionId,
+};
 pub use server::{Input, ServerSession, ServerSettings, Tick};

@@ -200,6 +200,8 @@ impl ServerSession {
             Phase::Closed => return Tick::Nothing,
             Phase::Open => {
                 self.phase = Phase::Pinged;
+                // A late tick must not shorten the time that the peer has for its answer.
+                self.since = now.saturating_sub(settings.heartbeat_ms);
                 return Tick::Ping;
             }
             Phase::Waiting => {

@@ -158,6 +158,10 @@ fn silence_brings_a_ping_then_the_end() {
     assert_eq!(reason.code, CloseCode::Heartbeat);
 
     let mut link = open(0);
+    assert_eq!(link.tick(500_000, &SETTINGS()), Tick::Ping);
+    assert_eq!(link.tick(519_999, &SETTINGS()), Tick::Nothing, "a late tick leaves time for the answer");
+
+    let mut link = open(0);
     assert_eq!(link.tick(10_000, &SETTINGS()), Tick::Ping);
     link.heard(10_050);
     assert_eq!(link.deadline(&SETTINGS()), 20_050, "anything heard starts anew");
