@@ -1,0 +1,75 @@
+// The browsers of the system: Chromium by CDP, Firefox by WebDriver BiDi.
+
+import { accessSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+import puppeteer from "puppeteer-core";
+
+/** Where screenshots go. */
+export const SHOTS = join(process.env.CARGO_TARGET_DIR ?? "target", "test-shots");
+
+const QUIET = [
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-default-apps",
+  "--disable-domain-reliability",
+  "--disable-sync",
+  "--metrics-recording-only",
+  "--no-first-run",
+  "--no-default-browser-check",
+  "--disable-gpu",
+  "--disable-dev-shm-usage",
+];
+
+const QUIET_PREFERENCES = {
+  "app.update.enabled": false,
+  "browser.safebrowsing.downloads.remote.enabled": false,
+  "browser.safebrowsing.malware.enabled": false,
+  "browser.safebrowsing.phishing.enabled": false,
+  "browser.region.network.url": "",
+  "datareporting.policy.dataSubmissionEnabled": false,
+  "extensions.getAddons.cache.enabled": false,
+  "network.captive-portal-service.enabled": false,
+  "network.connectivity-service.enabled": false,
+  "services.settings.server": "http://127.0.0.1:9/",
+  "toolkit.telemetry.server": "",
+};
+
+function program(variable, paths) {
+  for (const path of [process.env[variable], ...paths].filter(Boolean)) {
+    try {
+      accessSync(path);
+      return path;
+    } catch {
+      // The next one.
+    }
+  }
+  throw new Error(`none of ${paths.join(", ")} exists; install it, or set ${variable}`);
+}
+
+/** Starts a browser by name, "chromium" or "firefox", in a colour scheme. */
+export async function launch(name, scheme = "light") {
+  const root = process.getuid?.() === 0;
+  if (name === "chromium") {
+    return puppeteer.launch({
+      executablePath: program("CHROMIUM", ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"]),
+      args: [...QUIET, ...(root ? ["--no-sandbox"] : []), ...(scheme === "dark" ? ["--force-dark-mode"] : [])],
+      headless: true,
+    });
+  }
+  return puppeteer.launch({
+    browser: "firefox",
+    executablePath: program("FIREFOX", ["/usr/bin/firefox-esr", "/usr/bin/firefox"]),
+    extraPrefsFirefox: {
+      ...QUIET_PREFERENCES,
+      "layout.css.prefers-color-scheme.content-override": scheme === "dark" ? 0 : 1,
+    },
+    headless: true,
+  });
+}
+
+/** Saves what the page shows. */
+export async function shoot(page, name) {
+  mkdirSync(SHOTS, { recursive: true });
+  await page.screenshot({ path: join(SHOTS, `${name}.png`) });
+}
