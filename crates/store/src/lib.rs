@@ -1,1 +1,23 @@
-//! Being written.
+//! The embedded engine's disk: events on fjall, committed in groups, recovered after a crash.
+//!
+//! This crate decides nothing about channels: it keeps what the engine hands it, in the engine's order, and says when it
+//! is safe. It reads no clock and knows no network. Its one thread writes; any thread reads.
+//!
+//! - [`FjallStore`]: the store; [`StoreSettings`], [`OpenError`]: how it is opened
+
+mod codec;
+mod committer;
+mod disk;
+mod draft;
+mod journal;
+mod queue;
+mod record;
+mod recovery;
+mod rows;
+mod settings;
+mod store;
+mod window;
+
+pub use settings::{OpenError, StoreSettings};
+pub use store::FjallStore;
+pub use window::WINDOW_ENTRIES_MAX;

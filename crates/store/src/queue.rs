@@ -1,0 +1,79 @@
+//! What the engine has asked for and the committer has not yet taken.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use throughline_engine::store::{Append, ChannelRecord, StoreError};
+use throughline_wire::event::{Eid, SessionId};
+
+/// Where the outcome of a command that is waited for goes.
+pub(crate) type Reply = SyncSender<Result<(), StoreError>>;
+
+pub(crate) enum Command {
+    Append(Append),
+    PutChannel(ChannelRecord, Reply),
+    DeleteChannel(u32, Reply),
+    Trim(u32, Eid),
+    /// Forget these windows unless they were used at or after the time.
+    Forget(Vec<(u32, SessionId)>, u64, Reply),
+    /// Close the database; everything later fails.
+    Stop(Reply),
+}
+
+#[derive(Default)]
+struct Queued {
+    commands: VecDeque<Command>,
+    quit: bool,
+}
+
+/// A queue with one reader.
+#[derive(Default)]
+pub(crate) struct Queue {
+    queued: Mutex<Queued>,
+    wake: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, command: Command) {
+        self.lock().commands.push_back(command);
+        self.wake.notify_one();
+    }
+
+    /// Ends the reader once it has taken everything.
+    pub(crate) fn quit(&self) {
+        self.lock().quit = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes what is there, in order, up to `events` appends and until their weight reaches `bytes`. Waits for something
+    /// to be there if `wait` says so. `None` when the queue has ended.
+    pub(crate) fn take(&self, wait: bool, events: usize, bytes: usize) -> Option<Vec<Command>> {
+        let mut queued = self.lock();
+        while wait && queued.commands.is_empty() && !queued.quit {
+            queued = self.wake.wait(queued).unwrap_or_else(PoisonError::into_inner);
+        }
+        if queued.quit && queued.commands.is_empty() {
+            return None;
+        }
+        let (mut n, mut weight, mut appends) = (0, 0, 0);
+        for command in &queued.commands {
+            if let Command::Append(append) = command {
+                if appends >= events.max(1) || weight >= bytes.max(1) {
+                    break;
+                }
+                appends += 1;
+                weight += append.event.body.weight();
+            }
+            n += 1;
+            if matches!(command, Command::Stop(_)) {
+                break;
+            }
+        }
+        Some(queued.commands.drain(..n).collect())
+    }
+}
