@@ -1,0 +1,25 @@
+//! Thousands of short runs. A failing one prints its seed: play it alone with `SEED=n cargo test -p throughline-sim`.
+
+#[test]
+fn every_seed_holds() {
+    if let Ok(seed) = std::env::var("SEED") {
+        let seed = seed.parse().expect("SEED is a number");
+        throughline_sim::run(seed).unwrap_or_else(|text| panic!("{text}"));
+        return;
+    }
+    let seeds = std::env::var("SEEDS").map_or(2_000, |n| n.parse().expect("SEEDS is a number"));
+    let failed: Vec<String> = (0..seeds).filter_map(|seed| throughline_sim::run(seed).err()).collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {seeds} seeds failed:\n{}",
+        failed.len(),
+        failed[..failed.len().min(10)].join("\n")
+    );
+}
+
+#[test]
+fn a_run_is_the_same_every_time() {
+    for seed in 0..20 {
+        assert_eq!(throughline_sim::run(seed), throughline_sim::run(seed));
+    }
+}
