@@ -108,6 +108,11 @@ impl Reader {
             if self.from == From::All && self.unlimited && own.eid != Eid::NONE {
                 return Err(format!("{}: all was asked for, given was after {}", self.channel, own.eid));
             }
+            if let From::Eid(first) = self.from
+                && own.eid >= first
+            {
+                return Err(format!("{}: {first} was asked for, given was after {}", self.channel, own.eid));
+            }
             self.cursor = Some(own);
         }
         Ok(())
