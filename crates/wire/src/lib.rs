@@ -6,6 +6,7 @@
 //! - [`event`]: events, their ids, channel names; [`properties`]: the typed dictionary
 //! - [`message`]: the protocol's messages in text and binary carriage
 //! - [`close`]: close codes and what a client does after each
+//! - [`ws`]: WebSocket frames, handshakes and compression
 #![no_std]
 
 extern crate alloc;
@@ -14,3 +15,4 @@ pub mod close;
 pub mod event;
 pub mod message;
 pub mod properties;
+pub mod ws;

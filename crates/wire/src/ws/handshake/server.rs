@@ -1,0 +1,169 @@
+//! The server's side of the handshake: PROTOCOL.md section 2.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{accept_value, has_token, values};
+use crate::message::SUBPROTOCOL;
+use crate::ws::deflate::{Agreed, Settings, agree};
+
+/// A handshake that is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The client offered our subprotocol, and the answer selects it.
+    pub subprotocol: bool,
+    /// permessage-deflate, if it was offered and wanted.
+    pub deflate: Option<Agreed>,
+    accept: String,
+    extensions: Option<String>,
+}
+
+/// Why a handshake is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The method is not GET.
+    Method,
+    /// An ordinary request.
+    NotAnUpgrade,
+    /// A handshake from which something on the way removed `Upgrade` or `Connection`.
+    UpgradeRemoved,
+    /// Another version of WebSocket, or more than one.
+    Version,
+    /// `Sec-WebSocket-Key` is missing, repeated or not 16 bytes in base64.
+    Key,
+    /// `Sec-WebSocket-Extensions` breaks its grammar.
+    Extensions,
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub const fn status(self) -> u16 {
+        match self {
+            Refusal::Method => 405,
+            Refusal::NotAnUpgrade | Refusal::UpgradeRemoved | Refusal::Version => 426,
+            Refusal::Key | Refusal::Extensions => 400,
+        }
+    }
+
+    /// The code in the body: PROTOCOL.md section 9.4.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Refusal::Method => "method_not_allowed",
+            Refusal::NotAnUpgrade | Refusal::UpgradeRemoved => "upgrade_required",
+            Refusal::Version => "version_not_supported",
+            Refusal::Key | Refusal::Extensions => "bad_request",
+        }
+    }
+
+    /// What is wrong and the way out, for a person.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Refusal::Method => "a WebSocket handshake is a GET request",
+            Refusal::NotAnUpgrade => "this address speaks WebSocket only: send an upgrade request",
+            Refusal::UpgradeRemoved => {
+                "this is a WebSocket handshake without its Upgrade and Connection headers: a proxy on the way removed \
+                 them; enable upgrades for this path there, or connect over TLS"
+            }
+            Refusal::Version => "only Sec-WebSocket-Version 13 is supported",
+            Refusal::Key => "Sec-WebSocket-Key has to be there once and be 16 bytes in base64",
+            Refusal::Extensions => "Sec-WebSocket-Extensions breaks the grammar of RFC 6455 section 9.1",
+        }
+    }
+
+    /// Names and values of the headers that the answer must have.
+    pub fn headers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        const UPGRADE: [(&str, &str); 3] =
+            [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")];
+        let headers: &'static [_] = match self {
+            Refusal::Method => &[("Allow", "GET")],
+            Refusal::NotAnUpgrade | Refusal::UpgradeRemoved => &UPGRADE,
+            Refusal::Version => &[("Sec-WebSocket-Version", "13")],
+            Refusal::Key | Refusal::Extensions => &[],
+        };
+        headers.iter().copied()
+    }
+}
+
+/// True for a handshake of WebSocket, even for one whose `Upgrade` was removed on the way.
+pub fn wants_websocket<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
+    let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+    headers.into_iter().any(|(name, value)| {
+        is(name, "sec-websocket-key")
+            || is(name, "sec-websocket-version")
+            || has_token(core::iter::once((name, value)), "upgrade", "websocket")
+    })
+}
+
+/// Checks a handshake (RFC 6455 section 4.2.1). `deflate` is what the server is ready for; `None` declines compression.
+pub fn accept<'a>(
+    method: &str,
+    headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    deflate: Option<&Settings>,
+) -> Result<Accepted, Refusal> {
+    if method != "GET" {
+        return Err(Refusal::Method);
+    }
+    let upgrade = has_token(headers.clone(), "upgrade", "websocket");
+    if !upgrade || !has_token(headers.clone(), "connection", "upgrade") {
+        let meant = wants_websocket(headers);
+        return Err(if meant { Refusal::UpgradeRemoved } else { Refusal::NotAnUpgrade });
+    }
+    if only(values(headers.clone(), "sec-websocket-version")) != Some(b"13") {
+        return Err(Refusal::Version);
+    }
+    let key = only(values(headers.clone(), "sec-websocket-key")).ok_or(Refusal::Key)?;
+    // Sixteen bytes are 24 characters; a longer value is refused before it is decoded.
+    if key.len() != 24 || !STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) {
+        return Err(Refusal::Key);
+    }
+    let (deflate, extensions) = match deflate {
+        None => (None, None),
+        Some(settings) => agree(values(headers.clone(), "sec-websocket-extensions"), settings)
+            .map_err(|_| Refusal::Extensions)?
+            .unzip(),
+    };
+    let subprotocol = values(headers, "sec-websocket-protocol")
+        .flat_map(|value| value.split(|b| *b == b','))
+        .any(|offer| offer.trim_ascii() == SUBPROTOCOL.as_bytes());
+    Ok(Accepted { subprotocol, deflate, accept: accept_value(key), extensions })
+}
+
+/// The first if there is no second.
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+impl Accepted {
+    /// Names and values of the answer's headers; its status is 101.
+    pub fn headers(&self) -> Vec<(&'static str, &str)> {
+        let mut headers = Vec::with_capacity(6);
+        headers.push(("Upgrade", "websocket"));
+        headers.push(("Connection", "Upgrade"));
+        headers.push(("Sec-WebSocket-Accept", &*self.accept));
+        if self.subprotocol {
+            headers.push(("Sec-WebSocket-Protocol", SUBPROTOCOL));
+        }
+        if let Some(extensions) = &self.extensions {
+            headers.push(("Sec-WebSocket-Extensions", extensions));
+        }
+        headers.push(("Throughline", "1"));
+        headers
+    }
+
+    /// The whole answer; frames follow directly.
+    pub fn response_head(&self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(320);
+        head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in self.headers() {
+            for part in [name, ": ", value, "\r\n"] {
+                head.extend_from_slice(part.as_bytes());
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        head
+    }
+}
