@@ -1,0 +1,208 @@
+//! What a channel does with time, and what it asks the disk to remember.
+
+use throughline_wire::event::Eid;
+
+use super::publish::RESERVE_EIDS;
+use super::{Channel, Closed, State};
+use crate::error;
+use crate::store::{ChannelRecord, StoreError};
+use crate::types::{ChannelKind, ReadLimit};
+
+/// Turns come once a second.
+const TICK_MS: u64 = 1_000;
+/// How much of the disk is read at once to know its oldest events.
+const INDEX_READ: ReadLimit = ReadLimit { events: 4_096, bytes: 8 << 20 };
+
+impl Channel {
+    /// Removes the oldest events whose time has passed.
+    pub(super) fn expire_front(&self, state: &mut State, now: u64) {
+        if state.log.front_expires() <= now {
+            let before = state.log.memory;
+            state.log.enforce(now);
+            self.publish_state(state, before);
+            self.schedule_upkeep(state, now);
+        }
+    }
+
+    /// Asks for a turn at `due` or a little later, unless an earlier one is coming.
+    pub(super) fn schedule(&self, state: &mut State, due: u64) {
+        let due = due.div_ceil(TICK_MS).saturating_mul(TICK_MS);
+        if due < state.due {
+            state.due = due;
+            self.shared.agenda.add(due, self.number, self.this.clone());
+        }
+    }
+
+    pub(super) fn schedule_upkeep(&self, state: &mut State, now: u64) {
+        let expires = state.log.front_expires();
+        if expires < state.due {
+            self.schedule(state, expires);
+        }
+        let soon = now.saturating_add(TICK_MS);
+        if soon < state.due && (state.log.untrimmed() || self.wants_reserve(state)) {
+            self.schedule(state, soon);
+        }
+    }
+
+    fn wants_reserve(&self, state: &State) -> bool {
+        self.attributes.kind == ChannelKind::Mixed
+            && state.closed.is_none()
+            && state.reserved.0.saturating_sub(state.assigned.0) < RESERVE_EIDS / 2
+    }
+
+    /// The channel's turn that was due at `due`. May wait for the disk.
+    pub(crate) fn turn(&self, due: u64, now: u64) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.due != due || state.closed == Some(Closed::Deleted) {
+            return;
+        }
+        state.due = u64::MAX;
+        self.expire_front(state, now);
+        if let Some(through) = state.log.trim(true) {
+            self.shared.store.trim(self.number, through);
+        }
+        if state.windows_due <= now {
+            let memory = self.shared.settings.publish_memory_ms;
+            state.windows.forget(now.saturating_sub(memory));
+            let next = now.saturating_add((memory / 8).max(TICK_MS));
+            state.windows_due = if state.windows.is_empty() { u64::MAX } else { next };
+        }
+        let reserve = self.wants_reserve(state);
+        drop(guard);
+        self.fill_index(now);
+        // A fault of the disk is told to the publisher who finds no EID left.
+        let reserved = !reserve || self.reserve().is_ok();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.windows_due != u64::MAX {
+            self.schedule(state, state.windows_due);
+        }
+        if reserved {
+            self.schedule_upkeep(state, now);
+        }
+    }
+
+    /// Puts a new channel on disk; a `mixed` one with its first EIDs reserved.
+    pub(crate) fn record_new(&self) -> Result<(), StoreError> {
+        let mixed = self.attributes.kind == ChannelKind::Mixed;
+        let reserved = if mixed { Eid(RESERVE_EIDS) } else { Eid::NONE };
+        self.shared.store.put_channel(&self.record(reserved))?;
+        self.lock().reserved = reserved;
+        Ok(())
+    }
+
+    /// Brings a channel that was found on disk within its limits, and has its publish numbers forgotten in time.
+    pub(crate) fn restored(&self, now: u64) {
+        self.fill_index(now);
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if !state.windows.is_empty() {
+            state.windows_due = now;
+            self.schedule(state, now);
+        }
+    }
+
+    /// Has the disk remember the next EIDs of a `mixed` channel as given out. Waits for the disk.
+    pub(super) fn reserve(&self) -> Result<(), StoreError> {
+        let _reserving = crate::shared::lock(&self.reserving);
+        let reserved = {
+            let state = self.lock();
+            if state.closed.is_some() || !self.wants_reserve(&state) {
+                return Ok(());
+            }
+            Eid(state.assigned.0.saturating_add(RESERVE_EIDS))
+        };
+        self.shared.store.put_channel(&self.record(reserved))?;
+        self.lock().reserved = reserved;
+        Ok(())
+    }
+
+    pub(crate) fn record(&self, reserved: Eid) -> ChannelRecord {
+        ChannelRecord {
+            number: self.number,
+            name: self.name.clone(),
+            attributes: self.attributes,
+            epoch: self.epoch,
+            reserved,
+        }
+    }
+
+    /// Learns from the disk which events the channel's limits will remove next. Waits for the disk, once in some thousand events
+    /// and only on channels that were filled before the realm's start, or hold more events than the index.
+    pub(crate) fn fill_index(&self, now: u64) {
+        loop {
+            let after = {
+                let mut state = self.lock();
+                if state.indexing || !state.log.wants_index() {
+                    return;
+                }
+                state.indexing = true;
+                state.log.index_end()
+            };
+            let stored = self.read_disk(after, INDEX_READ);
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            state.indexing = false;
+            // Without an answer of the disk the channel stays over its limits until the next attempt.
+            let Ok(stored) = stored else { return };
+            let before = state.log.memory;
+            state.log.extend_index(&stored.events, stored.coverage);
+            state.log.enforce(now);
+            self.publish_state(state, before);
+            self.schedule_upkeep(state, now);
+        }
+    }
+
+    /// Takes nothing more. On a stop, the disk is told exactly which EIDs were given out.
+    pub(crate) fn close(&self, closed: Closed) -> Result<(), StoreError> {
+        let _reserving = crate::shared::lock(&self.reserving);
+        let exact = {
+            let mut state = self.lock();
+            state.closed = Some(closed);
+            let mixed = self.attributes.kind == ChannelKind::Mixed;
+            (mixed && closed == Closed::Stopping && state.reserved > state.assigned).then_some(state.assigned)
+        };
+        let Some(exact) = exact else { return Ok(()) };
+        self.shared.store.put_channel(&self.record(exact))?;
+        self.lock().reserved = exact;
+        Ok(())
+    }
+
+    /// Undoes [`Channel::close`] of a deletion that failed.
+    pub(crate) fn reopen(&self) {
+        self.lock().closed = None;
+    }
+
+    /// The channel is gone: ends what is under way, frees what it held and tells who watches.
+    pub(crate) fn end(&self) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let answers = self.abandon(state, &error::deleted(&self.name));
+        let before = state.log.memory;
+        state.log.clear();
+        self.shared.retain(before, state.log.memory);
+        let watches = std::mem::take(&mut state.watches);
+        drop(guard);
+        for watch in watches {
+            watch.watcher.deleted(self.number);
+        }
+        for answer in answers {
+            answer();
+        }
+    }
+
+    /// Bytes of its events in memory.
+    pub(crate) fn memory(&self) -> u64 {
+        self.lock().log.memory
+    }
+
+    /// Gives up about `bytes` of memory. Gives what became free.
+    pub(crate) fn shed(&self, bytes: u64) -> u64 {
+        let mut state = self.lock();
+        let before = state.log.memory;
+        state.log.shed(bytes);
+        self.shared.retain(before, state.log.memory);
+        before - state.log.memory
+    }
+}

@@ -1,0 +1,349 @@
+//! The realm's channels.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use throughline_wire::event::{Eid, Epoch, check_channel_name};
+use throughline_wire::message::{ErrorCode, ReplyError};
+
+use crate::channel::{Channel, Closed, Counts, Identity, Log, Recovered, WatcherId};
+use crate::error::{self, CreateError, OpenError, store_error};
+use crate::settings::Settings;
+use crate::shared::{Shared, lock};
+use crate::store::{ChannelRecord, Store, StoredChannel};
+use crate::types::{ChannelAttributes, Publish, Published, Watcher};
+use crate::window::Windows;
+
+/// The outcome of [`Engine::create`].
+#[derive(Clone, Debug)]
+pub enum Creation {
+    /// The channel is new.
+    Created(Arc<Channel>),
+    /// It was there, with the same attributes.
+    Existing(Arc<Channel>),
+}
+
+impl Creation {
+    /// The channel, new or not.
+    pub fn channel(self) -> Arc<Channel> {
+        match self {
+            Creation::Created(channel) | Creation::Existing(channel) => channel,
+        }
+    }
+}
+
+/// Sums over the realm, for operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Channels.
+    pub channels: u64,
+    /// Events kept.
+    pub events: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Events published since the start, also to channels that were deleted since.
+    pub published: u64,
+    /// Publishes since the start that were recognised as repetitions.
+    pub duplicates: u64,
+    /// Publishes since the start that failed.
+    pub rejected: u64,
+}
+
+impl Totals {
+    fn count(&mut self, counts: Counts) {
+        self.published += counts.published;
+        self.duplicates += counts.duplicates;
+        self.rejected += counts.rejected;
+    }
+}
+
+/// What is changed when channels come and go.
+#[derive(Debug)]
+struct Admin {
+    number_next: u32,
+    epoch: u64,
+    /// Counts of channels that are gone.
+    gone: Totals,
+}
+
+impl Admin {
+    /// The next number of a seeded sequence (splitmix64) with the time in it, never zero.
+    fn epoch(&mut self, now: u64) -> Epoch {
+        self.epoch = self.epoch.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.epoch ^ now.rotate_left(32);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Epoch((z ^ (z >> 31)).max(1))
+    }
+}
+
+/// A realm's channels by name. All calls may come from any thread.
+pub struct Engine {
+    shared: Arc<Shared>,
+    names: RwLock<HashMap<Box<str>, Arc<Channel>>>,
+    /// Held by whoever creates or deletes a channel, also while the disk works on it.
+    admin: Mutex<Admin>,
+    stopping: AtomicBool,
+}
+
+impl Engine {
+    /// Opens a realm on what `store` holds, and creates those of the `configured` channels that are not there. A configured channel
+    /// that is there takes the configured limits; its type cannot change. `seed` makes the epochs: it must be another one at
+    /// each start. Waits for the disk.
+    pub fn open(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        configured: &[(String, ChannelAttributes)],
+        seed: u64,
+        now: u64,
+    ) -> Result<Arc<Engine>, OpenError> {
+        let stored = store.channels().map_err(OpenError::Store)?;
+        let number_next = stored.iter().map(|channel| channel.record.number + 1).max().unwrap_or(0);
+        let engine = Engine {
+            shared: Arc::new(Shared::new(settings, store)),
+            names: RwLock::default(),
+            admin: Mutex::new(Admin { number_next, epoch: seed, gone: Totals::default() }),
+            stopping: AtomicBool::new(false),
+        };
+        for channel in stored {
+            engine.restore(channel, configured, now)?;
+        }
+        for (name, attributes) in configured {
+            check_channel_name(name).map_err(|fault| OpenError::Name { name: name.clone(), fault })?;
+            engine.create(name, *attributes, now).map_err(|fault| match fault {
+                CreateError::Conflict(stored) => {
+                    OpenError::Kind { name: name.clone(), stored: stored.kind, configured: attributes.kind }
+                }
+                CreateError::Reply(fault) => OpenError::Attributes { name: name.clone(), fault },
+            })?;
+        }
+        Ok(Arc::new(engine))
+    }
+
+    fn restore(
+        &self,
+        stored: StoredChannel,
+        configured: &[(String, ChannelAttributes)],
+        now: u64,
+    ) -> Result<(), OpenError> {
+        let StoredChannel { mut record, first, last, events, bytes, windows } = stored;
+        let wanted = configured.iter().find(|(name, _)| **name == *record.name).map(|(_, attributes)| *attributes);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != record.attributes) {
+            if wanted.kind != record.attributes.kind {
+                let (stored, configured) = (record.attributes.kind, wanted.kind);
+                return Err(OpenError::Kind { name: record.name.into_string(), stored, configured });
+            }
+            let name = || record.name.to_string();
+            error::check_attributes(&wanted).map_err(|fault| OpenError::Attributes { name: name(), fault })?;
+            record.attributes = wanted;
+            self.shared.store.put_channel(&record).map_err(OpenError::Store)?;
+        }
+        let settings = &self.shared.settings;
+        let windows = Windows::restore(windows, settings.publish_window);
+        let head = last.max(windows.last()).max(record.reserved);
+        let found = Recovered { first, last, events, bytes, head, lost: record.reserved };
+        let log = Log::recovered(record.attributes, settings, found);
+        let ChannelRecord { number, name, attributes, epoch, .. } = record;
+        let identity = Identity { number, name: name.clone(), attributes, epoch };
+        let channel = Channel::new(identity, Arc::clone(&self.shared), log, windows, head);
+        channel.restored(now);
+        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name, channel);
+        Ok(())
+    }
+
+    /// Takes a watcher, which channels can then be told of by its id. There is no way back: one for each shard, at its start.
+    pub fn register(&self, watcher: Arc<dyn Watcher>) -> WatcherId {
+        let mut watchers = self.shared.watchers.write().unwrap_or_else(PoisonError::into_inner);
+        watchers.push(watcher);
+        WatcherId(u32::try_from(watchers.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The channel of this name.
+    pub fn channel(&self, name: &str) -> Option<Arc<Channel>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+    }
+
+    /// The channel of this name; created with the default attributes when there is none. Waits for the disk only
+    /// when it creates, and the default is a channel on disk. Fails with `unknown_channel` when the realm does not create channels on
+    /// first use, `bad_channel_name`, `overloaded` when there are too many, `draining`, `store_full`, `store_failed`.
+    pub fn channel_or_create(&self, name: &str, now: u64) -> Result<Arc<Channel>, ReplyError> {
+        if let Some(channel) = self.channel(name) {
+            return Ok(channel);
+        }
+        check_channel_name(name).map_err(|fault| error::bad_name(&fault))?;
+        let settings = &self.shared.settings;
+        if !settings.auto_create {
+            let message =
+                format!("there is no channel {name:?}, and the realm creates none on first use; create it first");
+            return Err(ReplyError::new(ErrorCode::UnknownChannel, message));
+        }
+        let mut admin = lock(&self.admin);
+        match self.channel(name) {
+            Some(channel) => Ok(channel),
+            None => self.insert(&mut admin, name, settings.defaults, now),
+        }
+    }
+
+    /// Creates a channel. Waits for the disk when the channel is to be kept there. Fails as [`Engine::channel_or_create`],
+    /// and with `bad_request` when a limit is 0.
+    pub fn create(&self, name: &str, attributes: ChannelAttributes, now: u64) -> Result<Creation, CreateError> {
+        check_channel_name(name).map_err(|fault| error::bad_name(&fault))?;
+        error::check_attributes(&attributes)?;
+        let mut admin = lock(&self.admin);
+        match self.channel(name) {
+            Some(channel) if channel.attributes() == attributes => Ok(Creation::Existing(channel)),
+            Some(channel) => Err(CreateError::Conflict(channel.attributes())),
+            None => Ok(Creation::Created(self.insert(&mut admin, name, attributes, now)?)),
+        }
+    }
+
+    fn insert(
+        &self,
+        admin: &mut Admin,
+        name: &str,
+        attributes: ChannelAttributes,
+        now: u64,
+    ) -> Result<Arc<Channel>, ReplyError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(error::draining());
+        }
+        let limit = self.shared.settings.channels_max;
+        let room = self.names.read().unwrap_or_else(PoisonError::into_inner).len() < limit;
+        let Some(number_next) = admin.number_next.checked_add(1).filter(|_| room) else {
+            let message = format!("the realm has {limit} channels (channels_max); delete some or raise the limit");
+            return Err(ReplyError::limit(ErrorCode::Overloaded, message, limit as u64));
+        };
+        let identity = Identity { number: admin.number_next, name: name.into(), attributes, epoch: admin.epoch(now) };
+        admin.number_next = number_next;
+        let log = Log::new(attributes, &self.shared.settings);
+        let channel = Channel::new(identity, Arc::clone(&self.shared), log, Windows::default(), Eid::NONE);
+        if attributes.kind.on_disk() {
+            channel.record_new().map_err(|fault| store_error(&fault))?;
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name.into(), Arc::clone(&channel));
+        Ok(channel)
+    }
+
+    /// Deletes a channel and its events. Publishes that are under way fail with `channel_deleted`. Waits for the disk. Fails with
+    /// `unknown_channel`, `draining`, `store_full`, `store_failed`; the channel is then as before.
+    pub fn delete(&self, name: &str) -> Result<(), ReplyError> {
+        let mut admin = lock(&self.admin);
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(error::draining());
+        }
+        let Some(channel) = self.channel(name) else {
+            return Err(ReplyError::new(ErrorCode::UnknownChannel, format!("there is no channel {name:?}")));
+        };
+        // Its record is not written after it is closed, so nothing brings it back.
+        let closed = channel.close(Closed::Deleted);
+        if channel.attributes().kind.on_disk() {
+            let deleted = closed.and_then(|()| self.shared.store.delete_channel(channel.number()));
+            if let Err(fault) = deleted {
+                channel.reopen();
+                return Err(store_error(&fault));
+            }
+        }
+        self.names.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        admin.gone.count(channel.counts());
+        drop(admin);
+        channel.end();
+        Ok(())
+    }
+
+    /// Every channel, by name.
+    pub fn channels(&self) -> Vec<Arc<Channel>> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let mut channels: Vec<_> = names.values().map(Arc::clone).collect();
+        drop(names);
+        channels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        channels
+    }
+
+    /// Publishes an event. Gives the outcome when it is decided at once; otherwise `done` gets it later, from the store's thread
+    /// and without any lock held. Events in memory are decided at once, unless they follow one on the same `mixed` channel
+    /// that waits for the disk.
+    ///
+    /// Fails with `not_persistent`, `publish_number`, `overloaded`, `channel_deleted`, `draining`, `store_full`, `store_failed`; the
+    /// event was not published then, and may be tried again. Waits for the disk only on `mixed` channels, for the first event after a
+    /// start and when more than 65,536 come within a second.
+    pub fn publish(
+        &self,
+        publish: Publish,
+        now: u64,
+        done: impl FnOnce(Result<Published, ReplyError>) + Send + 'static,
+    ) -> Option<Result<Published, ReplyError>> {
+        let Publish { channel, origin, body, persistent } = publish;
+        channel.publish(origin, body, persistent, now, done)
+    }
+
+    /// Does what is due: expired events, forgotten publish numbers, room in memory. To be called every second, from a thread that
+    /// may wait for the disk. Looks only at channels that have something to do.
+    pub fn expire(&self, now: u64) {
+        while let Some(turn) = self.shared.agenda.take(now) {
+            if let Some(channel) = turn.channel.upgrade() {
+                channel.turn(turn.due, now);
+            }
+        }
+        let limit = self.shared.settings.retained_bytes_max;
+        if self.shared.retained() > limit {
+            self.make_room(limit - limit / 16);
+        }
+    }
+
+    /// Has the fullest channels give up memory until all hold `aim` bytes together.
+    fn make_room(&self, aim: u64) {
+        let channels = self.channels();
+        let mut fullest: BinaryHeap<(u64, usize)> =
+            channels.iter().enumerate().map(|(index, channel)| (channel.memory(), index)).collect();
+        while let Some((memory, index)) = fullest.pop() {
+            let over = self.shared.retained().saturating_sub(aim);
+            if over == 0 {
+                return;
+            }
+            let freed = channels[index].shed(over.min(memory / 2 + 1));
+            if freed > 0 {
+                fullest.push((memory.saturating_sub(freed), index));
+            }
+        }
+    }
+
+    /// Ends what is under way and closes the store: publishes that wait get their answer, later ones `draining`. Waits for
+    /// the disk.
+    pub fn stop(&self) {
+        let admin = lock(&self.admin);
+        self.stopping.store(true, Ordering::Release);
+        for channel in self.channels() {
+            // A fault leaves EIDs reserved, as a crash does.
+            let _ = channel.close(Closed::Stopping);
+        }
+        self.shared.store.stop();
+        drop(admin);
+    }
+
+    /// Sums over all channels.
+    pub fn totals(&self) -> Totals {
+        let mut totals = lock(&self.admin).gone;
+        for channel in self.channels() {
+            let status = channel.status();
+            totals.channels += 1;
+            totals.events += status.events;
+            totals.bytes += status.bytes;
+            totals.count(channel.counts());
+        }
+        totals
+    }
+
+    /// Bytes that events in memory take.
+    pub fn retained_bytes(&self) -> u64 {
+        self.shared.retained()
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
