@@ -1,1 +1,3 @@
-//! Being written.
+//! The realm's server: listeners, HTTP, shards, configuration, metrics.
+
+pub mod config;

@@ -1,0 +1,294 @@
+//! The list of settings. From this one list come the types of [`Config`], what is accepted in the file and on the
+//! command line, the checks, and `docs/configuration.md`.
+
+use throughline_engine::ChannelKind;
+
+use super::origins::OriginRule;
+use super::raw::Reader;
+use super::value::{LogLevel, Rule};
+
+/// One setting, as its documentation and the command line's help see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Where it stands in the file: `limits.event_bytes_max`.
+    pub path: &'static str,
+    /// What values are allowed.
+    pub rule: Rule,
+    /// The default, as it would be written in the file.
+    pub default: &'static str,
+    /// Another value, as it would be written in the file.
+    pub example: &'static str,
+    /// What it does, what it costs and when to change it.
+    pub doc: &'static str,
+    /// True when the command line has a flag of the same name, which goes before the file.
+    pub flag: bool,
+}
+
+impl Setting {
+    /// The setting at a path.
+    pub fn find(path: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.path == path)
+    }
+
+    /// The first sentence of the documentation, for a flag's help.
+    pub fn summary(&self) -> &'static str {
+        let text = self.doc.trim_start();
+        text.split_once(".\n").or_else(|| text.split_once(". ")).map_or(text, |(first, _)| first).trim_end()
+    }
+}
+
+/// One section of the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Name of its table in the file; empty for the settings outside any table.
+    pub table: &'static str,
+    /// What its settings have in common.
+    pub doc: &'static str,
+    /// Its settings.
+    pub settings: &'static [Setting],
+}
+
+macro_rules! path {
+    // `type` is a word of the language and cannot be a field's name.
+    ($table:literal, kind) => {
+        concat!($table, ".type")
+    };
+    ($table:literal, $field:ident) => {
+        concat!($table, ".", stringify!($field))
+    };
+}
+
+macro_rules! flag {
+    () => {
+        false
+    };
+    (flag) => {
+        true
+    };
+}
+
+macro_rules! settings {
+    (
+        $(#[doc = $root_doc:literal])+
+        {
+            $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $rule:expr, $example:literal $(, $flag:ident)?;)+
+        }
+        $(
+            $(#[doc = $group_doc:literal])+
+            $group:ident: $Group:ident = $table:literal
+            {
+                $($(#[doc = $gdoc:literal])+ $gfield:ident: $gtype:ty = $gdefault:literal, $grule:expr, $gexample:literal;)+
+            }
+        )+
+    ) => {
+        /// A realm's configuration: every value is within its limits, and they fit together. Made by
+        /// [`Config::load`] only.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+            $($(#[doc = $group_doc])+ pub $group: $Group,)+
+            pub(super) configured: Vec<super::ConfiguredChannel>,
+        }
+
+        $(
+            $(#[doc = $group_doc])+
+            #[derive(Clone, Debug)]
+            #[non_exhaustive]
+            pub struct $Group {
+                $($(#[doc = $gdoc])+ pub $gfield: $gtype,)+
+            }
+
+            impl $Group {
+                fn read(reader: &mut Reader<'_>) -> Option<$Group> {
+                    $(let $gfield = reader.setting(path!($table, $gfield));)+
+                    Some($Group { $($gfield: $gfield?,)+ })
+                }
+            }
+        )+
+
+        impl Config {
+            /// Reads every setting; `None` when one had no legal value, which the reader then holds.
+            pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
+                $(let $field = reader.setting(stringify!($field));)+
+                $(let $group = $Group::read(reader);)+
+                Some(Config { $($field: $field?,)+ $($group: $group?,)+ configured: Vec::new() })
+            }
+        }
+
+        /// Every section, in the order of the documentation.
+        pub static SECTIONS: &[Section] = &[
+            Section {
+                table: "",
+                doc: concat!($($root_doc, "\n"),+),
+                settings: &[$(Setting {
+                    path: stringify!($field), rule: $rule, default: $default, example: $example,
+                    doc: concat!($($doc, "\n"),+), flag: flag!($($flag)?),
+                },)+],
+            },
+            $(Section {
+                table: $table,
+                doc: concat!($($group_doc, "\n"),+),
+                settings: &[$(Setting {
+                    path: path!($table, $gfield), rule: $grule, default: $gdefault, example: $gexample,
+                    doc: concat!($($gdoc, "\n"),+), flag: false,
+                },)+],
+            },)+
+        ];
+
+        /// Every setting, in the order of the documentation.
+        pub static SETTINGS: &[Setting] = &[
+            $(Setting {
+                path: stringify!($field), rule: $rule, default: $default, example: $example,
+                doc: concat!($($doc, "\n"),+), flag: flag!($($flag)?),
+            },)+
+            $($(Setting {
+                path: path!($table, $gfield), rule: $grule, default: $gdefault, example: $gexample,
+                doc: concat!($($gdoc, "\n"),+), flag: false,
+            },)+)+
+        ];
+    };
+}
+
+const fn bytes(min: u64, max: u64) -> Rule {
+    Rule::Number { unit: "bytes", min, max }
+}
+
+const fn ms(min: u64, max: u64) -> Rule {
+    Rule::Number { unit: "milliseconds", min, max }
+}
+
+const fn count(unit: &'static str, min: u64, max: u64) -> Rule {
+    Rule::Number { unit, min, max }
+}
+
+/// 2^53-1, the largest number that JSON carries everywhere.
+const SAFE_MAX: u64 = (1 << 53) - 1;
+
+settings! {
+    /// These stand at the top of the file, before the first table.
+    {
+        /// The address that clients connect to, host and port. Behind a reverse proxy on the same machine leave it at
+        /// 127.0.0.1; `0.0.0.0:9000` or `[::]:9000` serves every network that the machine is on. Port 0 lets the
+        /// system choose one, which is printed.
+        listen: String = "\"127.0.0.1:9000\"", Rule::Text, "\"0.0.0.0:9000\"", flag;
+        /// The directory of the realm's store; it is made when it does not exist. One realm at a time uses it. Put it on
+        /// a disk of its own when persistent channels are busy: each group of persistent events waits for that disk.
+        data: String = "\"./data\"", Rule::Text, "\"/var/lib/throughline\"", flag;
+        /// How many threads serve connections; 0 means one per core. Fewer leave cores to other programs on the machine;
+        /// more than there are cores gains nothing.
+        shards: u64 = "0", count("threads", 0, 1024), "4";
+        /// Whether a channel that does not exist comes into being when a client publishes or subscribes to it. Turn it off where
+        /// every channel is created by the operator: then a misspelt name is an error instead of a new channel.
+        auto_create: bool = "true", Rule::Flag, "false";
+        /// What is written to standard error. `debug` and `trace` tell of single connections and cost speed.
+        log: LogLevel = "\"info\"", Rule::Words(LogLevel::NAMES), "\"warn\"";
+    }
+
+    /// Which web pages may use the realm. A browser says in the `Origin` header where a page came from; programs that are no
+    /// browsers send none and are not concerned.
+    origins: Origins = "origins"
+    {
+        /// Pages from these origins are allowed, beside those that came from the realm's own address as the `Host` header gives
+        /// it. An entry is a scheme, a host and a port when it is not the scheme's own; `"*"` allows every page, so
+        /// that any site a user visits can publish in his name from within his network; `"null"` allows pages without an origin (files,
+        /// sandboxed frames).
+        allowed: Vec<OriginRule> = "[]", Rule::Origins, "[\"https://app.example.com\", \"http://localhost:3000\"]";
+    }
+
+    /// Bounds on what clients can make the realm hold. Each is refused with an error that names the limit.
+    limits: Limits = "limits"
+    {
+        /// Most connections at a time, of any kind; one more is answered 503 and closed. An idle subscribed connection costs about
+        /// 1 KiB of the realm's memory besides the system's own buffers, and one file descriptor: raise the
+        /// system's limit of open files with it.
+        connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";
+        /// Largest data of one event; more is refused with `event_too_large`. Every link may be sending one such event, so
+        /// the worst case in memory is this times the number of connections. Large things are better
+        /// stored elsewhere and announced by an event.
+        event_bytes_max: u64 = "1048576", bytes(1024, 16_777_216), "65536";
+        /// Most subscriptions of one link. Each costs about 100 bytes.
+        subscriptions_max: u64 = "1000", count("subscriptions", 1, 1_000_000), "100";
+        /// Most publishes of a session without an answer; clients are told and wait. Raise it for single publishers of
+        /// persistent events over long distances: a session's rate is at most this per round trip.
+        publishes_max: u64 = "256", count("publishes", 1, 1024), "64";
+        /// Most event data that one link may have waiting for the disk. Beyond it nothing more is read from the link until
+        /// the disk has caught up.
+        publish_bytes_max: u64 = "8388608", bytes(65_536, 1_073_741_824), "4194304";
+        /// Most bytes of replies that may wait for one link. Beyond it nothing more is read from the link until its client
+        /// has taken some.
+        control_bytes_max: u64 = "65536", bytes(4096, 16_777_216), "32768";
+        /// Most channels; one more is refused with `overloaded`. Each costs some hundred bytes of memory besides its events.
+        channels_max: u64 = "100000", count("channels", 1, 10_000_000), "1000";
+        /// Most bytes of event data that all channels together keep in memory. Set it to what the machine can spare.
+        retained_bytes_max: u64 = "1073741824", bytes(1_048_576, 1 << 50), "268435456";
+        /// Most bytes of event data that may wait for the disk in all, and, counted apart, that HTTP requests may be sending at a
+        /// time. Beyond it a publish is refused with `overloaded`, to be repeated later.
+        pending_bytes_max: u64 = "67108864", bytes(1_048_576, 1 << 40), "33554432";
+    }
+
+    /// How long the realm waits for its peers.
+    timeouts: Timeouts = "timeouts"
+    {
+        /// Time for the head of a request to arrive whole, counted from when the realm begins to wait for it: so also how long an HTTP
+        /// connection may be kept open between two requests. Lower it under attack by slow clients.
+        head_ms: u64 = "10000", ms(100, 600_000), "5000";
+        /// Time for the body of an HTTP request to arrive whole. Raise it for large events over slow lines.
+        body_ms: u64 = "30000", ms(100, 3_600_000), "60000";
+        /// Time from the opening of a WebSocket to the client's first message.
+        connect_ms: u64 = "10000", ms(100, 600_000), "5000";
+        /// Silence after which each side asks whether the other lives; after three times this a link is dead. Proxies and
+        /// firewalls forget connections that are silent for longer than some tens of seconds: lower is safer,
+        /// higher spares batteries and mobile networks.
+        heartbeat_ms: u64 = "10000", ms(1000, 600_000), "5000";
+        /// How long a stopping realm goes on giving clients what is theirs before it ends their connections. Clients return
+        /// after a random delay up to this, so that they do not come all at once.
+        drain_ms: u64 = "10000", ms(0, 600_000), "30000";
+    }
+
+    /// WebSocket links.
+    websocket: WebSocket = "websocket"
+    {
+        /// Whether `permessage-deflate` is agreed to. An event is compressed once for all its receivers, so it costs little
+        /// processor time for channels with many subscribers and saves most of the bytes of JSON.
+        compression: bool = "true", Rule::Flag, "false";
+        /// Messages below this size go uncompressed: there is little to win and a price to pay.
+        compression_bytes_min: u64 = "512", bytes(0, 16_777_216), "1024";
+        /// Whether a client may compress each message with the help of those before. It makes small messages from clients smaller and
+        /// costs up to 44 KiB of memory for every such link.
+        client_context_takeover: bool = "false", Rule::Flag, "true";
+    }
+
+    /// What channels keep when their creator does not say: channels that come into being by use, and attributes left out of
+    /// `[[channel]]` or of a creation by HTTP.
+    channel_defaults: ChannelDefaults = "channels.defaults"
+    {
+        /// `transient` keeps nothing; `reliable` keeps events in memory; `persistent` keeps events on disk, and answers and delivers them
+        /// only when they are there; on a `mixed` channel each event says.
+        kind: ChannelKind = "\"reliable\"", Rule::Words(&["transient", "reliable", "persistent", "mixed"]), "\"persistent\"";
+        /// Most events that a channel keeps; the oldest go first. 0 means no limit but `bytes`.
+        capacity: u64 = "10000", count("events", 0, SAFE_MAX), "1000";
+        /// Most bytes of event data that a channel keeps. 0 means no limit but `capacity`.
+        bytes: u64 = "67108864", bytes(0, SAFE_MAX), "1048576";
+        /// How long an event is kept at most. 0 means for ever. An event's own time to live may only shorten it.
+        ttl_ms: u64 = "0", ms(0, SAFE_MAX), "3600000";
+    }
+
+    /// The realm's disk.
+    store: Storage = "store"
+    {
+        /// Space that is left free on the disk of `data`. With less than this, persistent publishes are refused with `store_full`
+        /// until there is room again; everything else goes on.
+        free_bytes_min: u64 = "67108864", bytes(1_048_576, 1 << 50), "1073741824";
+        /// Memory for recently read parts of the store. Raise it when many clients at a time replay old events.
+        cache_bytes: u64 = "33554432", bytes(1_048_576, 1 << 40), "268435456";
+        /// Most events in one group commit. While one is written the next gathers, so the size follows the load;
+        /// this only bounds how long a commit can take.
+        commit_events_max: u64 = "4096", count("events", 1, 1_000_000), "1024";
+        /// Most bytes in one group commit.
+        commit_bytes_max: u64 = "16777216", bytes(1_048_576, 1_073_741_824), "8388608";
+        /// How long the publish numbers of a silent session are remembered. A client that was away for longer and repeats a
+        /// publish whose answer it never got may store it twice. A session costs up to 16 KiB per channel for this time.
+        publish_memory_ms: u64 = "86400000", ms(60_000, 31_536_000_000), "604800000";
+    }
+}
