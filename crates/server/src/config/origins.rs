@@ -74,7 +74,11 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 /// Host in lower case, and port if one is written.
 fn authority_parts(authority: &str) -> Option<(Box<str>, Option<u16>)> {
-    let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
     let (host, rest) = authority.split_at_checked(end)?;
     let port = match rest.strip_prefix(':') {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
@@ -198,7 +202,17 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_is_refused() {
-        for text in ["", "example.com", "https://", "https://a/", "https://a/path", "https://*.a", "https://a:b", "://a", "https://a b"] {
+        for text in [
+            "",
+            "example.com",
+            "https://",
+            "https://a/",
+            "https://a/path",
+            "https://*.a",
+            "https://a:b",
+            "://a",
+            "https://a b",
+        ] {
             assert_eq!(text.parse::<OriginRule>(), Err(BadOrigin), "{text}");
         }
     }

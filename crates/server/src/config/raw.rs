@@ -90,7 +90,8 @@ impl RawConfig {
 
     fn flatten(&mut self, source: &Source<'_>, prefix: &str, table: &DeTable<'_>) {
         for (key, value) in table {
-            let path = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+            let path =
+                if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
             match value.get_ref() {
                 DeValue::Array(items) if path == "channel" => {
                     for item in items.iter() {
@@ -113,7 +114,8 @@ impl RawConfig {
     fn channel(&mut self, source: &Source<'_>, value: &DeValue<'_>, start: usize) {
         let place = source.place(start);
         let DeValue::Table(table) = value else {
-            self.problems.push(format!("{place}: \"channel\" is a list of tables: write [[channel]] and name = \"...\""));
+            self.problems
+                .push(format!("{place}: \"channel\" is a list of tables: write [[channel]] and name = \"...\""));
             return;
         };
         let located = |value: &toml::Spanned<DeValue<'_>>| source.locate(value.get_ref(), value.span());

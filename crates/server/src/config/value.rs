@@ -130,8 +130,7 @@ pub enum LogLevel {
 impl LogLevel {
     /// The words in the file.
     pub const NAMES: &'static [&'static str] = &["error", "warn", "info", "debug", "trace"];
-    const ALL: [LogLevel; 5] =
-        [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+    const ALL: [LogLevel; 5] = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
 
     /// The level as the `tracing` crate has it.
     pub const fn tracing(self) -> tracing::Level {

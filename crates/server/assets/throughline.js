@@ -1,0 +1,1 @@
+/* Not built yet: run npm run build in client-js. */

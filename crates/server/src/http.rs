@@ -1,0 +1,162 @@
+//! Ordinary HTTP: the page, health, metrics, channel administration, publish and replay. PROTOCOL.md section 9.
+//!
+//! [`serve`] answers one request and touches no socket. WebSocket handshakes are not its matter, but
+//! share its policy on origins ([`origin_allowed`]) and the shape of its errors ([`error`]).
+
+mod answer;
+mod assets;
+mod body;
+mod channels;
+mod events;
+mod request;
+mod route;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use throughline_engine::Engine;
+
+use crate::config::{Config, Origins};
+use crate::metrics::Metrics;
+use answer::{Fault, whole};
+use route::Route;
+
+pub use answer::{bad_origin, error, full_response};
+pub use body::Body;
+
+/// What every request is answered from.
+pub struct Context {
+    /// The realm's channels.
+    pub engine: Arc<Engine>,
+    /// The realm's configuration.
+    pub config: Arc<Config>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    now: fn() -> u64,
+    draining: AtomicBool,
+    /// Bytes of request bodies that are held at this moment.
+    held: AtomicU64,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("draining", &self.draining).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// `now` gives the time in milliseconds since 1970.
+    pub fn new(engine: Arc<Engine>, config: Arc<Config>, metrics: Arc<Metrics>, now: fn() -> u64) -> Context {
+        Context { engine, config, metrics, now, draining: AtomicBool::new(false), held: AtomicU64::new(0) }
+    }
+
+    /// From now on nothing new is accepted.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// True when the realm is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Calls the engine where it may wait for the disk.
+    async fn blocking<T: Send + 'static>(&self, call: impl FnOnce(&Engine) -> T + Send + 'static) -> Result<T, Fault> {
+        let engine = Arc::clone(&self.engine);
+        // The one way to fail is that the realm stops before the call began.
+        tokio::task::spawn_blocking(move || call(&engine)).await.map_err(|_| Fault::draining())
+    }
+}
+
+/// Whether a request with this `Origin` header and this `Host` header comes from a page that may use the realm; see
+/// [`Origins::allow`] for the rules. Requests without an `Origin` come from no page and need not be asked about.
+pub fn origin_allowed(origin: &str, host: Option<&str>, policy: &Origins) -> bool {
+    policy.allow(origin, host)
+}
+
+/// Answers a request. Every fault is an answer: 4xx for the client's, 5xx for the realm's.
+pub async fn serve<B>(request: Request<B>, context: &Context) -> Response<Body>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
+    let (head, body) = request.into_parts();
+    let response = respond(&head, body, context).await.unwrap_or_else(Fault::into_response);
+    context.metrics.http_requests.inc();
+    if response.status().as_u16() >= 400 {
+        context.metrics.http_errors.inc();
+    }
+    answer::finish(&head.method, response)
+}
+
+async fn respond<B>(head: &Parts, body: B, context: &Context) -> Result<Response<Body>, Fault>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
+    let route = Route::of(head.uri.path())?;
+    if !route.methods().contains(&head.method) {
+        return Err(method_not_allowed(&route, &head.method));
+    }
+    if !head.method.is_safe() {
+        check_origin(head, context)?;
+        if context.is_draining() {
+            return Err(Fault::draining());
+        }
+    }
+    match (route, &head.method) {
+        (Route::Asset(asset), _) => Ok(assets::answer(asset, head)),
+        (Route::Health, _) => Ok(health(context)),
+        (Route::Metrics, _) => metrics(context).await,
+        (Route::Channels, _) => channels::list(context).await,
+        (Route::Channel(name), &Method::PUT) => channels::create(name, head, body, context).await,
+        (Route::Channel(name), &Method::DELETE) => channels::delete(name, context).await,
+        (Route::Channel(name), _) => channels::show(&name, context),
+        (Route::Events(name), &Method::POST) => events::publish(name, head, body, context).await,
+        (Route::Events(name), _) => events::replay(&name, head, context).await,
+    }
+}
+
+fn method_not_allowed(route: &Route, method: &Method) -> Fault {
+    let allowed = route.methods().iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    let message = format!("{method} is not possible here; {allowed} are");
+    let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+    match HeaderValue::try_from(allowed) {
+        Ok(value) => fault.header(ALLOW, value),
+        Err(_) => fault,
+    }
+}
+
+/// A page of another site can make a browser send requests that change things; the browser tells where it came from.
+fn check_origin(head: &Parts, context: &Context) -> Result<(), Fault> {
+    let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
+    for origin in head.headers.get_all(ORIGIN) {
+        let text = String::from_utf8_lossy(origin.as_bytes());
+        if !origin_allowed(&text, host, &context.config.origins) {
+            return Err(Fault::bad_origin(&text));
+        }
+    }
+    Ok(())
+}
+
+fn health(context: &Context) -> Response<Body> {
+    let (status, word) = match context.is_draining() {
+        false => (StatusCode::OK, "ok"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    answer::json(status, format!("{{\"status\":\"{word}\"}}"))
+}
+
+async fn metrics(context: &Context) -> Result<Response<Body>, Fault> {
+    let totals = context.blocking(Engine::totals).await?;
+    let mut response = whole(StatusCode::OK, context.metrics.render(&totals));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Answers and their common shape: PROTOCOL.md section 9.4.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Response, StatusCode};
+use throughline_wire::message::{ErrorCode, ReplyError};
+
+use super::body::Body;
+
+/// On every answer of the server, so that a client can tell it from a proxy's.
+const MARK: HeaderName = HeaderName::from_static("throughline");
+/// Seconds after which a refusal that passes may be tried again.
+const RETRY_AFTER_S: &str = "1";
+
+/// An answer with a body and no type yet.
+pub(super) fn whole(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(MARK, HeaderValue::from_static("1"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = whole(status, body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What every answer goes through last: its length is told, and `HEAD` gets no body.
+pub(super) fn finish(method: &Method, mut response: Response<Body>) -> Response<Body> {
+    if let Some(len) = response.body().len()
+        && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = Body::default();
+    }
+    response
+}
+
+/// An error in the shape of PROTOCOL.md section 9.4.
+pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    Fault::new(status, code.to_owned(), message).into_response()
+}
+
+/// The answer to a page that may not use the realm.
+pub fn bad_origin(origin: &str) -> Response<Body> {
+    Fault::bad_origin(origin).into_response()
+}
+
+/// The whole answer, head and body, to a connection over `limits.connections_max`.
+pub fn full_response() -> Vec<u8> {
+    let fault = ReplyError::new(
+        ErrorCode::Overloaded,
+        "the realm has as many connections as limits.connections_max allows; come back later",
+    );
+    let body = error_json(&fault);
+    let mut out = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nThroughline: 1\r\nRetry-After: {RETRY_AFTER_S}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    out.extend_from_slice(&body);
+    out
+}
+
+fn error_json(error: &ReplyError) -> Vec<u8> {
+    let mut out = b"{\"error\":".to_vec();
+    error.encode(&mut out);
+    out.push(b'}');
+    out
+}
+
+/// A request that was not fulfilled.
+#[derive(Debug)]
+pub(super) struct Fault {
+    status: StatusCode,
+    error: ReplyError,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Fault {
+    pub(super) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Fault {
+        let error = ReplyError { code: code.into(), message: message.into(), limit: None };
+        Fault { status, error, headers: Vec::new() }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Fault {
+        Fault::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(super) fn bad_event(message: impl Into<String>) -> Fault {
+        ReplyError::new(ErrorCode::BadEvent, message).into()
+    }
+
+    pub(super) fn bad_origin(origin: &str) -> Fault {
+        let message = format!(
+            "pages from the origin {origin:?} may not use this realm; to allow them, add it to origins.allowed"
+        );
+        Fault::new(StatusCode::FORBIDDEN, "bad_origin", message)
+    }
+
+    pub(super) fn draining() -> Fault {
+        ReplyError::new(ErrorCode::Draining, "the realm is stopping; repeat in a moment").into()
+    }
+
+    pub(super) fn limit(mut self, limit: u64) -> Fault {
+        self.error.limit = Some(limit);
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Fault {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = json(self.status, error_json(&self.error));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<ReplyError> for Fault {
+    /// The engine's errors by their codes.
+    fn from(error: ReplyError) -> Fault {
+        let code = ErrorCode::ALL.into_iter().find(|code| error.is(*code));
+        Fault { status: code.map_or(StatusCode::BAD_REQUEST, status), error, headers: Vec::new() }
+    }
+}
+
+/// The status that says the same as a code of PROTOCOL.md section 4.3.
+fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::BadChannelName | ErrorCode::BadPosition | ErrorCode::BadEvent | ErrorCode::NotPersistent => {
+            StatusCode::BAD_REQUEST
+        }
+        ErrorCode::UnknownChannel | ErrorCode::NotSubscribed => StatusCode::NOT_FOUND,
+        ErrorCode::AlreadySubscribed | ErrorCode::PublishNumber => StatusCode::CONFLICT,
+        ErrorCode::ChannelDeleted => StatusCode::GONE,
+        ErrorCode::EventTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorCode::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::TooManySubscriptions | ErrorCode::Overloaded | ErrorCode::Draining => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading what a request brings: its query and its body.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
+use throughline_wire::message::{ErrorCode, ReplyError};
+
+use super::Context;
+use super::answer::Fault;
+use crate::config::nearest;
+
+/// The parameters of a query, each of which may be given once.
+#[derive(Debug)]
+pub(super) struct Query<'a> {
+    values: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Query<'a> {
+    /// Reads the query; a parameter that is none of `known` is an error.
+    pub(super) fn of(head: &'a Parts, known: &[&'static str]) -> Result<Query<'a>, Fault> {
+        let mut values: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
+        for pair in head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if !known.contains(&name.as_ref()) {
+                let hint = nearest(&name, known.iter().copied()).map(|near| format!("did you mean {near:?}?"));
+                let hint = hint.unwrap_or_else(|| format!("there are {}", known.join(", ")));
+                return Err(Fault::bad_request(format!("unknown query parameter {name:?}; {hint}")));
+            }
+            if values.iter().any(|(other, _)| *other == name) {
+                return Err(Fault::bad_request(format!("query parameter {name:?} was given twice")));
+            }
+            values.push((name, value));
+        }
+        Ok(Query { values })
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
+    }
+}
+
+/// Percent-encoding, and `+` for a space.
+fn decode(text: &str) -> Result<Cow<'_, str>, Fault> {
+    let bad = |_| Fault::bad_request(format!("the query holds {text:?}, which is not UTF-8"));
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8().map_err(bad)?;
+        return Ok(Cow::Owned(decoded.into_owned()));
+    }
+    percent_decode_str(text).decode_utf8().map_err(bad)
+}
+
+/// A body, counted among those that are held until it is dropped.
+pub(super) struct HeldBody<'a> {
+    pub(super) bytes: Bytes,
+    _held: Held<'a>,
+}
+
+struct Held<'a> {
+    context: &'a Context,
+    bytes: u64,
+}
+
+impl Held<'_> {
+    fn add(&mut self, bytes: u64) -> Result<(), Fault> {
+        let max = self.context.config.limits.pending_bytes_max;
+        let before = self.context.held.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before.saturating_add(bytes) <= max {
+            return Ok(());
+        }
+        let message = format!("requests under way hold limits.pending_bytes_max = {max} bytes; repeat later");
+        Err(ReplyError::limit(ErrorCode::Overloaded, message, max).into())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.context.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads a body of at most `max` bytes, in the time that `timeouts.body_ms` gives. `name` is the limit's.
+pub(super) async fn read_body<'a, B>(body: B, max: u64, name: &str, context: &'a Context) -> Result<HeldBody<'a>, Fault>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
+    let limit = context.config.timeouts.body_ms;
+    let reading = read_all(body, max, name, context);
+    match tokio::time::timeout(Duration::from_millis(limit), reading).await {
+        Ok(result) => result,
+        Err(_) => {
+            let message = format!("the body did not arrive within timeouts.body_ms = {limit} milliseconds");
+            Err(Fault::new(StatusCode::REQUEST_TIMEOUT, "bad_request", message).limit(limit))
+        }
+    }
+}
+
+async fn read_all<'a, B>(body: B, max: u64, name: &str, context: &'a Context) -> Result<HeldBody<'a>, Fault>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
+    let mut held = Held { context, bytes: 0 };
+    let mut body = pin!(body);
+    if body.size_hint().lower() > max {
+        return Err(too_large(max, name));
+    }
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let Ok(frame) = frame else { return Err(Fault::bad_request("the body was cut off")) };
+        let Ok(data) = frame.into_data() else { continue };
+        held.add(data.len() as u64)?;
+        if held.bytes > max {
+            return Err(too_large(max, name));
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    let bytes = if rest.is_empty() { first } else { rest.freeze() };
+    Ok(HeldBody { bytes, _held: held })
+}
+
+fn too_large(max: u64, name: &str) -> Fault {
+    let message = format!("the body is larger than {name} = {max} bytes");
+    ReplyError::limit(ErrorCode::EventTooLarge, message, max).into()
+}

@@ -1,0 +1,223 @@
+//! What the realm counts for its operators, in the OpenMetrics text format.
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter as PrometheusCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
+use prometheus_client::registry::{Registry, Unit};
+use throughline_engine::Totals;
+use throughline_wire::close::CloseCode;
+
+/// A number that only grows. Adding is one atomic operation.
+#[derive(Clone, Debug, Default)]
+pub struct Counter(PrometheusCounter);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.0.inc();
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.inc_by(n);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Takes over a number that is counted elsewhere.
+    fn set(&self, n: u64) {
+        self.0.inner().store(n, Ordering::Relaxed);
+    }
+}
+
+/// A number that grows and shrinks. Changing it is one atomic operation.
+#[derive(Clone, Debug, Default)]
+pub struct Gauge(PrometheusGauge);
+
+impl Gauge {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.0.inc();
+    }
+
+    /// Takes one away.
+    pub fn dec(&self) {
+        self.0.dec();
+    }
+
+    /// The number.
+    pub fn get(&self) -> i64 {
+        self.0.get()
+    }
+
+    fn set(&self, n: u64) {
+        self.0.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Metrics {
+    /// WebSocket links that are open.
+    pub links_open: Gauge,
+    /// Events written to links; one for each subscriber that an event is given to.
+    pub delivered: Counter,
+    /// Bytes of events written to links, as they are on the wire.
+    pub bytes_out: Counter,
+    /// Gaps reported to subscribers.
+    pub gaps: Counter,
+    /// HTTP requests answered, WebSocket handshakes not among them.
+    pub http_requests: Counter,
+    /// Of these, those that were refused or failed: status 400 and above.
+    pub http_errors: Counter,
+    closed: [Counter; CloseCode::ALL.len()],
+    engine: EngineNumbers,
+    registry: Registry,
+}
+
+/// Counted by the engine, taken over when they are asked for.
+#[derive(Debug, Default)]
+struct EngineNumbers {
+    channels: Gauge,
+    events: Gauge,
+    bytes: Gauge,
+    published: Counter,
+    duplicates: Counter,
+    rejected: Counter,
+}
+
+impl EngineNumbers {
+    fn take(&self, totals: &Totals) {
+        self.channels.set(totals.channels);
+        self.events.set(totals.events);
+        self.bytes.set(totals.bytes);
+        self.published.set(totals.published);
+        self.duplicates.set(totals.duplicates);
+        self.rejected.set(totals.rejected);
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let gauges = [
+            ("channels", "Channels that exist", &self.channels),
+            ("events_kept", "Events that all channels keep, in memory or on disk", &self.events),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.0.clone());
+        }
+        registry.register_with_unit("events_kept", "Bytes of these events", Unit::Bytes, self.bytes.0.clone());
+        let counters = [
+            ("events_published", "Events accepted since the start", &self.published),
+            ("publishes_duplicate", "Publishes that were repetitions, answered and not stored again", &self.duplicates),
+            ("publishes_rejected", "Publishes answered with an error by the engine", &self.rejected),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.0.clone());
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("throughline");
+        let links: Family<Vec<(&'static str, &'static str)>, PrometheusGauge> = Family::default();
+        let websocket = Gauge(links.get_or_create(&vec![("transport", "websocket")]).clone());
+        registry.register("links_open", "Links that are open", links);
+        let codes: Family<Vec<(&'static str, String)>, PrometheusCounter> = Family::default();
+        let closed = CloseCode::ALL.map(|code| {
+            let labels = vec![("code", code.code().to_string()), ("name", code.name().to_owned())];
+            Counter(codes.get_or_create(&labels).clone())
+        });
+        registry.register("links_closed", "Links that the realm closed, by close code", codes);
+        let metrics = Metrics {
+            links_open: websocket,
+            delivered: Counter::default(),
+            bytes_out: Counter::default(),
+            gaps: Counter::default(),
+            http_requests: Counter::default(),
+            http_errors: Counter::default(),
+            closed,
+            engine: EngineNumbers::default(),
+            registry: Registry::default(),
+        };
+        metrics.register(&mut registry);
+        Metrics { registry, ..metrics }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("events_delivered", "Events written to links, counted for each subscriber", &self.delivered),
+            ("gaps_reported", "Gaps reported to subscribers", &self.gaps),
+            ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),
+            ("http_errors", "HTTP requests answered with a status of 400 and above", &self.http_errors),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.0.clone());
+        }
+        let help = "Bytes of events written to links";
+        registry.register_with_unit("delivered", help, Unit::Bytes, self.bytes_out.0.clone());
+        self.engine.register(registry);
+    }
+
+    /// Counts a link that the realm closed.
+    pub fn link_closed(&self, code: CloseCode) {
+        if let Some((_, counter)) = CloseCode::ALL.iter().zip(&self.closed).find(|(known, _)| **known == code) {
+            counter.inc();
+        }
+    }
+
+    /// The text of `/metrics`.
+    pub fn render(&self, totals: &Totals) -> String {
+        self.engine.take(totals);
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::new();
+        metrics.links_open.inc();
+        metrics.links_open.inc();
+        metrics.links_open.dec();
+        metrics.delivered.add(7);
+        metrics.bytes_out.add(70);
+        metrics.link_closed(CloseCode::Heartbeat);
+        let totals = Totals { channels: 3, events: 4, bytes: 5, published: 6, duplicates: 1, ..Totals::default() };
+        let text = metrics.render(&totals);
+        for line in [
+            "throughline_links_open{transport=\"websocket\"} 1",
+            "throughline_events_delivered_total 7",
+            "throughline_delivered_bytes_total 70",
+            "throughline_links_closed_total{code=\"4001\",name=\"heartbeat\"} 1",
+            "throughline_links_closed_total{code=\"1009\",name=\"too_big\"} 0",
+            "throughline_channels 3",
+            "throughline_events_kept 4",
+            "throughline_events_kept_bytes 5",
+            "throughline_events_published_total 6",
+            "throughline_publishes_duplicate_total 1",
+            "throughline_gaps_reported_total 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}
