@@ -121,6 +121,18 @@ impl Config {
         }
     }
 
+    /// What the store is opened with.
+    pub fn store_settings(&self) -> throughline_store::StoreSettings {
+        throughline_store::StoreSettings {
+            free_bytes_min: self.store.free_bytes_min,
+            cache_bytes: self.store.cache_bytes,
+            commit_events_max: size(self.store.commit_events_max),
+            commit_bytes_max: size(self.store.commit_bytes_max),
+            publish_memory_ms: self.store.publish_memory_ms,
+            ..throughline_store::StoreSettings::new(&self.data)
+        }
+    }
+
     /// The channels that exist from the start, by name.
     pub fn configured_channels(&self) -> Vec<(String, ChannelAttributes)> {
         self.configured.iter().map(|channel| (channel.name.clone(), channel.attributes)).collect()

@@ -24,6 +24,7 @@ fn nothing_gives_the_defaults() {
     assert_eq!(config.log, LogLevel::Info);
     assert!(config.origins.allowed.is_empty() && config.configured_channels().is_empty());
     assert_eq!(config.engine_settings(), throughline_engine::Settings::default());
+    assert_eq!(config.store_settings(), throughline_store::StoreSettings::new("./data"));
     assert_eq!(config.session_settings(), ServerSettings::default());
 }
 
@@ -65,73 +66,72 @@ fn values_are_read_from_tables_in_any_notation() {
     assert!(!config.websocket.compression);
 }
 
+/// A text with one fault, and what is said of it.
+const FAULTS: &[(&str, &str)] = &[
+    ("lisen = \"a\"", "realm.toml line 1: unknown setting \"lisen\"; did you mean \"listen\"?"),
+    (
+        "\n[limits]\nevent_byte_max = 5",
+        "realm.toml line 3: unknown setting \"limits.event_byte_max\"; did you mean \"limits.event_bytes_max\"?",
+    ),
+    (
+        "[limit]\nevent_bytes_max = 5",
+        "realm.toml line 1: unknown setting \"limit\"; docs/configuration.md lists all settings",
+    ),
+    (
+        "channels.retained = 1",
+        "realm.toml line 1: unknown setting \"channels.retained\"; docs/configuration.md lists all settings",
+    ),
+    ("shards = \"two\"", "realm.toml line 1: shards = \"two\": expected a whole number of threads, 0 to 1024"),
+    ("shards = -1", "realm.toml line 1: shards = -1: expected a whole number of threads, 0 to 1024"),
+    ("shards = 1.5", "realm.toml line 1: shards = 1.5: expected a whole number of threads, 0 to 1024"),
+    ("shards = 4096", "realm.toml line 1: shards = 4096: too large: at most 1024 threads are allowed"),
+    (
+        "[limits]\n\nevent_bytes_max = 1",
+        "realm.toml line 3: limits.event_bytes_max = 1: too small: at least 1024 bytes are needed",
+    ),
+    ("limits = 5", "realm.toml line 1: unknown setting \"limits\"; docs/configuration.md lists all settings"),
+    ("listen = 9000", "realm.toml line 1: listen = 9000: expected a text in quotes"),
+    ("auto_create = \"yes\"", "realm.toml line 1: auto_create = \"yes\": expected true or false"),
+    (
+        "log = \"loud\"",
+        "realm.toml line 1: log = \"loud\": expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+    ),
+    (
+        "origins.allowed = \"*\"",
+        "realm.toml line 1: origins.allowed = \"*\": expected a list of origins in quotes, such as [\"https://app.example.com\"]",
+    ),
+    (
+        "origins.allowed = [\"app\"]",
+        "realm.toml line 1: origins.allowed = [\"app\"]: \"app\": expected scheme://host or scheme://host:port without a path, \"null\" or \"*\"",
+    ),
+    (
+        "[limits]\npublish_bytes_max = 65536",
+        "realm.toml line 2: limits.publish_bytes_max = 65536: too small for one event of limits.event_bytes_max = 1048576 bytes",
+    ),
+    (
+        "[limits]\nevent_bytes_max = 2097152\npending_bytes_max = 1048576",
+        "realm.toml line 3: limits.pending_bytes_max = 1048576: too small for one event of limits.event_bytes_max = 2097152 bytes",
+    ),
+    ("[[channel]]\ntype = \"persistent\"", "realm.toml line 1: [[channel]] needs a name: name = \"prices\""),
+    (
+        "[[channel]]\nname = \"a b\"",
+        "realm.toml line 2: name = \"a b\": a channel name holds ' '; allowed are A-Z a-z 0-9 _ - . : and / between segments",
+    ),
+    (
+        "[[channel]]\nname = \"a\"\ncapacty = 1",
+        "realm.toml line 3: [[channel]] has no \"capacty\"; did you mean \"capacity\"?",
+    ),
+    (
+        "[[channel]]\nname = \"a\"\ntype = \"durable\"",
+        "realm.toml line 3: type = \"durable\": expected one of \"transient\", \"reliable\", \"persistent\", \"mixed\"",
+    ),
+    ("[[channel]]\nname = \"a\"\n[[channel]]\nname = \"a\"", "realm.toml line 3: channel \"a\" is configured twice"),
+    ("channel = [1]", "realm.toml line 1: \"channel\" is a list of tables: write [[channel]] and name = \"...\""),
+];
+
 #[test]
 fn faults_name_place_value_and_way_out() {
-    let cases = [
-        ("lisen = \"a\"", "realm.toml line 1: unknown setting \"lisen\"; did you mean \"listen\"?"),
-        (
-            "\n[limits]\nevent_byte_max = 5",
-            "realm.toml line 3: unknown setting \"limits.event_byte_max\"; did you mean \"limits.event_bytes_max\"?",
-        ),
-        (
-            "[limit]\nevent_bytes_max = 5",
-            "realm.toml line 1: unknown setting \"limit\"; docs/configuration.md lists all settings",
-        ),
-        (
-            "channels.retained = 1",
-            "realm.toml line 1: unknown setting \"channels.retained\"; docs/configuration.md lists all settings",
-        ),
-        ("shards = \"two\"", "realm.toml line 1: shards = \"two\": expected a whole number of threads, 0 to 1024"),
-        ("shards = -1", "realm.toml line 1: shards = -1: expected a whole number of threads, 0 to 1024"),
-        ("shards = 1.5", "realm.toml line 1: shards = 1.5: expected a whole number of threads, 0 to 1024"),
-        ("shards = 4096", "realm.toml line 1: shards = 4096: too large: at most 1024 threads are allowed"),
-        (
-            "[limits]\n\nevent_bytes_max = 1",
-            "realm.toml line 3: limits.event_bytes_max = 1: too small: at least 1024 bytes are needed",
-        ),
-        ("limits = 5", "realm.toml line 1: unknown setting \"limits\"; docs/configuration.md lists all settings"),
-        ("listen = 9000", "realm.toml line 1: listen = 9000: expected a text in quotes"),
-        ("auto_create = \"yes\"", "realm.toml line 1: auto_create = \"yes\": expected true or false"),
-        (
-            "log = \"loud\"",
-            "realm.toml line 1: log = \"loud\": expected one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        ),
-        (
-            "origins.allowed = \"*\"",
-            "realm.toml line 1: origins.allowed = \"*\": expected a list of origins in quotes, such as [\"https://app.example.com\"]",
-        ),
-        (
-            "origins.allowed = [\"app\"]",
-            "realm.toml line 1: origins.allowed = [\"app\"]: \"app\": expected scheme://host or scheme://host:port without a path, \"null\" or \"*\"",
-        ),
-        (
-            "[limits]\npublish_bytes_max = 65536",
-            "realm.toml line 2: limits.publish_bytes_max = 65536: too small for one event of limits.event_bytes_max = 1048576 bytes",
-        ),
-        (
-            "[limits]\nevent_bytes_max = 2097152\npending_bytes_max = 1048576",
-            "realm.toml line 3: limits.pending_bytes_max = 1048576: too small for one event of limits.event_bytes_max = 2097152 bytes",
-        ),
-        ("[[channel]]\ntype = \"persistent\"", "realm.toml line 1: [[channel]] needs a name: name = \"prices\""),
-        (
-            "[[channel]]\nname = \"a b\"",
-            "realm.toml line 2: name = \"a b\": a channel name holds ' '; allowed are A-Z a-z 0-9 _ - . : and / between segments",
-        ),
-        (
-            "[[channel]]\nname = \"a\"\ncapacty = 1",
-            "realm.toml line 3: [[channel]] has no \"capacty\"; did you mean \"capacity\"?",
-        ),
-        (
-            "[[channel]]\nname = \"a\"\ntype = \"durable\"",
-            "realm.toml line 3: type = \"durable\": expected one of \"transient\", \"reliable\", \"persistent\", \"mixed\"",
-        ),
-        (
-            "[[channel]]\nname = \"a\"\n[[channel]]\nname = \"a\"",
-            "realm.toml line 3: channel \"a\" is configured twice",
-        ),
-        ("channel = [1]", "realm.toml line 1: \"channel\" is a list of tables: write [[channel]] and name = \"...\""),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in FAULTS {
         assert_eq!(fault(text), expected, "{text}");
     }
     assert!(fault("a = \"b\n").starts_with("realm.toml line 1: "));

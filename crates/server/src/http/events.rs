@@ -89,7 +89,9 @@ fn origin(headers: &HeaderMap) -> Result<Option<Origin>, Fault> {
         (None, None) => return Ok(None),
         (Some(session), Some(id)) => (session, id),
         _ => {
-            return Err(Fault::bad_request("Throughline-Session and Throughline-Id go together: send both, or neither"));
+            return Err(Fault::bad_request(
+                "Throughline-Session and Throughline-Id go together: send both, or neither",
+            ));
         }
     };
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

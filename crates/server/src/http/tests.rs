@@ -34,7 +34,8 @@ impl Realm {
     fn new(toml: &str) -> Realm {
         let config = Config::load(Some(("test.toml", toml)), &[]).unwrap();
         let store = Arc::new(MemoryStore::new());
-        let engine = Engine::open(config.engine_settings(), store.clone(), &config.configured_channels(), 1, NOW).unwrap();
+        let engine =
+            Engine::open(config.engine_settings(), store.clone(), &config.configured_channels(), 1, NOW).unwrap();
         let context = Context::new(engine, Arc::new(config), Arc::new(Metrics::new()), || NOW);
         Realm { context, store }
     }
@@ -67,7 +68,8 @@ impl hyper::body::Body for Endless {
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        self: Pin<&mut Self>, _: &mut TaskContext<'_>,
+        self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
         match &self.0 {
             Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece.clone())))),

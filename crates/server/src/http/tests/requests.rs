@@ -25,30 +25,49 @@ async fn bad_publishes() {
     let long = format!("{EVENTS}?tag={}", "x".repeat(256));
     let id = |value| [SESSION, ("Throughline-Id", value)];
     let (zero, huge, signed) = (id("0"), id("9007199254740992"), id("+1"));
-    refused(&realm, &[
-        ("POST", &long, &[], b"x", 400, "bad_event", "tag has 256 bytes, at most 255"),
-        ("POST", &format!("{EVENTS}?ttl=0"), &[], b"x", 400, "bad_event", "ttl is \"0\""),
-        ("POST", &format!("{EVENTS}?ttl=-1"), &[], b"x", 400, "bad_event", "ttl is \"-1\""),
-        ("POST", &format!("{EVENTS}?ttl=9007199254740992"), &[], b"x", 400, "bad_event", "2^53-1"),
-        ("POST", &format!("{EVENTS}?persistent=yes"), &[], b"x", 400, "bad_request", "expected true or false"),
-        ("POST", &format!("{EVENTS}?persistant=true"), &[], b"x", 400, "bad_request", "did you mean \"persistent\"?"),
-        ("POST", &format!("{EVENTS}?tag=a&tag=b"), &[], b"x", 400, "bad_request", "given twice"),
-        ("POST", &format!("{EVENTS}?tag=%ff"), &[], b"x", 400, "bad_request", "not UTF-8"),
-        ("POST", &format!("{EVENTS}?persistent=true"), &[], b"x", 400, "not_persistent", ""),
-        ("POST", EVENTS, &[], b"\xff", 400, "bad_event", "application/octet-stream"),
-        ("POST", EVENTS, &[("Content-Type", "text/image/png")], b"\xff", 400, "bad_event", "UTF-8"),
-        ("POST", EVENTS, &[SESSION], b"x", 400, "bad_request", "go together"),
-        ("POST", EVENTS, &[("Throughline-Id", "1")], b"x", 400, "bad_request", "go together"),
-        ("POST", EVENTS, &[("Throughline-Session", "1"), ("Throughline-Id", "1")], b"x", 400, "bad_request", "32 lower-case"),
-        ("POST", EVENTS, &zero, b"x", 400, "bad_request", "1 to 2^53-1"),
-        ("POST", EVENTS, &huge, b"x", 400, "bad_request", "1 to 2^53-1"),
-        ("POST", EVENTS, &signed, b"x", 400, "bad_request", "1 to 2^53-1"),
-        ("POST", "/throughline/v1/channels/a%20b/events", &[], b"x", 400, "bad_channel_name", "' '"),
-        ("POST", "/throughline/v1/channels/a%ff/events", &[], b"x", 400, "bad_channel_name", "not UTF-8"),
-        ("POST", "/throughline/v1/channels//events", &[], b"x", 400, "bad_channel_name", "empty"),
-        ("POST", "/throughline/v1/channels/a//b/events", &[], b"x", 400, "bad_channel_name", "two in a row"),
-        ("POST", CHANNEL, &[], b"x", 405, "method_not_allowed", "GET, HEAD, PUT, DELETE"),
-    ])
+    refused(
+        &realm,
+        &[
+            ("POST", &long, &[], b"x", 400, "bad_event", "tag has 256 bytes, at most 255"),
+            ("POST", &format!("{EVENTS}?ttl=0"), &[], b"x", 400, "bad_event", "ttl is \"0\""),
+            ("POST", &format!("{EVENTS}?ttl=-1"), &[], b"x", 400, "bad_event", "ttl is \"-1\""),
+            ("POST", &format!("{EVENTS}?ttl=9007199254740992"), &[], b"x", 400, "bad_event", "2^53-1"),
+            ("POST", &format!("{EVENTS}?persistent=yes"), &[], b"x", 400, "bad_request", "expected true or false"),
+            (
+                "POST",
+                &format!("{EVENTS}?persistant=true"),
+                &[],
+                b"x",
+                400,
+                "bad_request",
+                "did you mean \"persistent\"?",
+            ),
+            ("POST", &format!("{EVENTS}?tag=a&tag=b"), &[], b"x", 400, "bad_request", "given twice"),
+            ("POST", &format!("{EVENTS}?tag=%ff"), &[], b"x", 400, "bad_request", "not UTF-8"),
+            ("POST", &format!("{EVENTS}?persistent=true"), &[], b"x", 400, "not_persistent", ""),
+            ("POST", EVENTS, &[], b"\xff", 400, "bad_event", "application/octet-stream"),
+            ("POST", EVENTS, &[("Content-Type", "text/image/png")], b"\xff", 400, "bad_event", "UTF-8"),
+            ("POST", EVENTS, &[SESSION], b"x", 400, "bad_request", "go together"),
+            ("POST", EVENTS, &[("Throughline-Id", "1")], b"x", 400, "bad_request", "go together"),
+            (
+                "POST",
+                EVENTS,
+                &[("Throughline-Session", "1"), ("Throughline-Id", "1")],
+                b"x",
+                400,
+                "bad_request",
+                "32 lower-case",
+            ),
+            ("POST", EVENTS, &zero, b"x", 400, "bad_request", "1 to 2^53-1"),
+            ("POST", EVENTS, &huge, b"x", 400, "bad_request", "1 to 2^53-1"),
+            ("POST", EVENTS, &signed, b"x", 400, "bad_request", "1 to 2^53-1"),
+            ("POST", "/throughline/v1/channels/a%20b/events", &[], b"x", 400, "bad_channel_name", "' '"),
+            ("POST", "/throughline/v1/channels/a%ff/events", &[], b"x", 400, "bad_channel_name", "not UTF-8"),
+            ("POST", "/throughline/v1/channels//events", &[], b"x", 400, "bad_channel_name", "empty"),
+            ("POST", "/throughline/v1/channels/a//b/events", &[], b"x", 400, "bad_channel_name", "two in a row"),
+            ("POST", CHANNEL, &[], b"x", 405, "method_not_allowed", "GET, HEAD, PUT, DELETE"),
+        ],
+    )
     .await;
     assert!(realm.context.engine.channels().iter().all(|channel| channel.status().events == 0));
 }
@@ -57,35 +76,46 @@ async fn bad_publishes() {
 async fn bad_reads_and_creations() {
     let realm = Realm::new("");
     realm.send("PUT", CHANNEL, &[], b"").await;
-    refused(&realm, &[
-        ("GET", &format!("{EVENTS}?from=0"), &[], b"", 400, "bad_position", "a number from 1"),
-        ("GET", &format!("{EVENTS}?from=new"), &[], b"", 400, "bad_position", "\"all\" or an EID"),
-        ("GET", &format!("{EVENTS}?from=01"), &[], b"", 400, "bad_position", ""),
-        ("GET", &format!("{EVENTS}?limit=0"), &[], b"", 400, "bad_request", "1 to 1000"),
-        ("GET", &format!("{EVENTS}?limit=1001"), &[], b"", 400, "bad_request", "1 to 1000"),
-        ("GET", &format!("{EVENTS}?limit=%2B5"), &[], b"", 400, "bad_request", "1 to 1000"),
-        ("GET", "/throughline/v1/channels/b/events", &[], b"", 404, "unknown_channel", "\"b\""),
-        ("GET", "/throughline/v1/channels/b", &[], b"", 404, "unknown_channel", "\"b\""),
-        ("DELETE", "/throughline/v1/channels/b", &[], b"", 404, "unknown_channel", "\"b\""),
-        ("PUT", CHANNEL, &[], b"{", 400, "bad_request", "no JSON"),
-        ("PUT", CHANNEL, &[], b"[]", 400, "bad_request", "no JSON object"),
-        ("PUT", CHANNEL, &[], b"{\"type\":1}", 400, "bad_request", "no string"),
-        ("PUT", CHANNEL, &[], b"{\"type\":\"durable\"}", 400, "bad_request", "transient, reliable, persistent or mixed"),
-        ("PUT", CHANNEL, &[], b"{\"capacity\":0}", 400, "bad_request", "null for no limit"),
-        ("PUT", CHANNEL, &[], b"{\"ttl\":-1}", 400, "bad_request", "null for no limit"),
-        ("PUT", CHANNEL, &[], b"{\"bytes\":1.5}", 400, "bad_request", "null for no limit"),
-        ("PUT", CHANNEL, &[], b"{\"capacty\":5}", 400, "bad_request", "did you mean \"capacity\"?"),
-        ("PUT", CHANNEL, &[], b"{\"type\":\"transient\"}", 409, "conflict", "exists as"),
-        ("PUT", EVENTS, &[], b"", 405, "method_not_allowed", "GET, HEAD, POST"),
-        ("PUT", &format!("{CHANNEL}?type=transient"), &[], b"", 400, "bad_request", "unknown query parameter"),
-        ("OPTIONS", "/throughline/v1/channels", &[], b"", 405, "method_not_allowed", "GET, HEAD"),
-        ("POST", "/healthz", &[], b"", 405, "method_not_allowed", ""),
-        ("POST", "/", &[], b"", 405, "method_not_allowed", ""),
-        ("GET", "/throughline/v1", &[], b"", 404, "not_found", "/throughline/v1/channels"),
-        ("GET", "/throughline/v2/channels", &[], b"", 404, "not_found", "/healthz"),
-        ("GET", "/throughline/v1/channelsx", &[], b"", 404, "not_found", ""),
-        ("GET", "/favicon.ico", &[], b"", 404, "not_found", ""),
-    ])
+    refused(
+        &realm,
+        &[
+            ("GET", &format!("{EVENTS}?from=0"), &[], b"", 400, "bad_position", "a number from 1"),
+            ("GET", &format!("{EVENTS}?from=new"), &[], b"", 400, "bad_position", "\"all\" or an EID"),
+            ("GET", &format!("{EVENTS}?from=01"), &[], b"", 400, "bad_position", ""),
+            ("GET", &format!("{EVENTS}?limit=0"), &[], b"", 400, "bad_request", "1 to 1000"),
+            ("GET", &format!("{EVENTS}?limit=1001"), &[], b"", 400, "bad_request", "1 to 1000"),
+            ("GET", &format!("{EVENTS}?limit=%2B5"), &[], b"", 400, "bad_request", "1 to 1000"),
+            ("GET", "/throughline/v1/channels/b/events", &[], b"", 404, "unknown_channel", "\"b\""),
+            ("GET", "/throughline/v1/channels/b", &[], b"", 404, "unknown_channel", "\"b\""),
+            ("DELETE", "/throughline/v1/channels/b", &[], b"", 404, "unknown_channel", "\"b\""),
+            ("PUT", CHANNEL, &[], b"{", 400, "bad_request", "no JSON"),
+            ("PUT", CHANNEL, &[], b"[]", 400, "bad_request", "no JSON object"),
+            ("PUT", CHANNEL, &[], b"{\"type\":1}", 400, "bad_request", "no string"),
+            (
+                "PUT",
+                CHANNEL,
+                &[],
+                b"{\"type\":\"durable\"}",
+                400,
+                "bad_request",
+                "transient, reliable, persistent or mixed",
+            ),
+            ("PUT", CHANNEL, &[], b"{\"capacity\":0}", 400, "bad_request", "null for no limit"),
+            ("PUT", CHANNEL, &[], b"{\"ttl\":-1}", 400, "bad_request", "null for no limit"),
+            ("PUT", CHANNEL, &[], b"{\"bytes\":1.5}", 400, "bad_request", "null for no limit"),
+            ("PUT", CHANNEL, &[], b"{\"capacty\":5}", 400, "bad_request", "did you mean \"capacity\"?"),
+            ("PUT", CHANNEL, &[], b"{\"type\":\"transient\"}", 409, "conflict", "exists as"),
+            ("PUT", EVENTS, &[], b"", 405, "method_not_allowed", "GET, HEAD, POST"),
+            ("PUT", &format!("{CHANNEL}?type=transient"), &[], b"", 400, "bad_request", "unknown query parameter"),
+            ("OPTIONS", "/throughline/v1/channels", &[], b"", 405, "method_not_allowed", "GET, HEAD"),
+            ("POST", "/healthz", &[], b"", 405, "method_not_allowed", ""),
+            ("POST", "/", &[], b"", 405, "method_not_allowed", ""),
+            ("GET", "/throughline/v1", &[], b"", 404, "not_found", "/throughline/v1/channels"),
+            ("GET", "/throughline/v2/channels", &[], b"", 404, "not_found", "/healthz"),
+            ("GET", "/throughline/v1/channelsx", &[], b"", 404, "not_found", ""),
+            ("GET", "/favicon.ico", &[], b"", 404, "not_found", ""),
+        ],
+    )
     .await;
     let allowed = realm.send("PATCH", CHANNEL, &[], b"").await;
     assert_eq!((allowed.status, allowed.header("allow")), (405, "GET, HEAD, PUT, DELETE"));
@@ -122,7 +152,11 @@ async fn what_the_query_says_of_an_event_comes_back() {
     let target = format!("{EVENTS}?tag=a+b%2B%22&ttl=5000");
     assert_eq!(realm.send("POST", &target, &[], b"").await.body, "{\"channel\":\"a\",\"eid\":\"1\"}");
     let page = realm.send("GET", EVENTS, &[], b"").await;
-    assert!(page.body.contains(r#"[{"eid":"1","time":1700000000000,"tag":"a b+\"","ttl":5000,"data":""}]"#), "{}", page.body);
+    assert!(
+        page.body.contains(r#"[{"eid":"1","time":1700000000000,"tag":"a b+\"","ttl":5000,"data":""}]"#),
+        "{}",
+        page.body
+    );
 }
 
 #[tokio::test]
@@ -174,7 +208,11 @@ async fn bodies_are_bounded_while_they_are_read() {
     let streamed = realm.send_body("POST", EVENTS, &[], endless).await;
     for answer in [whole, streamed] {
         assert_eq!(answer.status, 413);
-        assert!(answer.body.contains("\"code\":\"event_too_large\"") && answer.body.contains("\"limit\":2048"), "{}", answer.body);
+        assert!(
+            answer.body.contains("\"code\":\"event_too_large\"") && answer.body.contains("\"limit\":2048"),
+            "{}",
+            answer.body
+        );
     }
     let description = realm.send("PUT", CHANNEL, &[], &[b' '; 65_537]).await;
     assert_eq!((description.status, description.body.contains("\"limit\":65536")), (413, true), "{}", description.body);
@@ -185,7 +223,8 @@ async fn bodies_are_bounded_while_they_are_read() {
 #[tokio::test]
 async fn a_body_in_pieces_is_put_together() {
     let realm = Realm::new("");
-    let pieces = ["on", "", "e t", "wo"].map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(piece))));
+    let pieces =
+        ["on", "", "e t", "wo"].map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(piece))));
     let body = http_body_util::StreamBody::new(Pieces(pieces.into_iter()));
     assert_eq!(realm.send_body("POST", EVENTS, &[], body).await.status, 201);
     assert!(realm.send("GET", EVENTS, &[], b"").await.body.contains("\"data\":\"one two\""));
@@ -229,7 +268,8 @@ async fn pages_from_elsewhere_change_nothing() {
     let realm = Realm::new("origins.allowed = [\"https://app.example.com\"]");
     for (method, target) in [("POST", EVENTS), ("PUT", CHANNEL), ("DELETE", CHANNEL)] {
         for origin in ["https://evil.example", "null", "http://localhost:9001", "https://app.example.com:8443"] {
-            refused(&realm, &[(method, target, &[("Origin", origin)], b"", 403, "bad_origin", "origins.allowed")]).await;
+            refused(&realm, &[(method, target, &[("Origin", origin)], b"", 403, "bad_origin", "origins.allowed")])
+                .await;
         }
     }
     assert!(realm.context.engine.channels().is_empty());
@@ -256,7 +296,11 @@ async fn creation_is_repeatable_and_null_is_no_limit() {
     let realm = Realm::new("");
     let text = br#"{"type":"mixed","capacity":5,"bytes":null,"ttl":60000}"#;
     let first = realm.send("PUT", CHANNEL, &[], text).await;
-    assert!(first.body.starts_with(r#"{"name":"a","type":"mixed","capacity":5,"bytes":null,"ttl":60000,"#), "{}", first.body);
+    assert!(
+        first.body.starts_with(r#"{"name":"a","type":"mixed","capacity":5,"bytes":null,"ttl":60000,"#),
+        "{}",
+        first.body
+    );
     let again = realm.send("PUT", CHANNEL, &[], text).await;
     assert_eq!((first.status, again.status), (201, 200));
     assert_eq!(first.body, again.body);
@@ -267,7 +311,9 @@ async fn creation_is_repeatable_and_null_is_no_limit() {
 async fn head_is_get_without_a_body() {
     let realm = Realm::new("");
     realm.send("POST", EVENTS, &[], b"x").await;
-    for target in ["/", "/healthz", "/throughline/v1/channels", CHANNEL, EVENTS, "/throughline/v1/client.js", "/nothing"] {
+    for target in
+        ["/", "/healthz", "/throughline/v1/channels", CHANNEL, EVENTS, "/throughline/v1/client.js", "/nothing"]
+    {
         let get = realm.send("GET", target, &[], b"").await;
         let head = realm.send("HEAD", target, &[], b"").await;
         assert_eq!((get.status, &get.head), (head.status, &head.head), "{target}");
@@ -293,7 +339,11 @@ async fn the_page_and_its_files() {
         let tag = first.head[ETAG].to_str().unwrap().to_owned();
         for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
             let again = realm.send("GET", target, &[("If-None-Match", &known)], b"").await;
-            assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", tag.as_str()), "{target} {known}");
+            assert_eq!(
+                (again.status, again.body.as_str(), again.header("etag")),
+                (304, "", tag.as_str()),
+                "{target} {known}"
+            );
         }
         let other = realm.send("GET", target, &[("If-None-Match", "\"x\"")], b"").await;
         assert_eq!((other.status, other.body), (200, first.body), "{target}");
