@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         (within.min(across), candidate)
     };
     let (distance, candidate) = known.into_iter().map(measure).min()?;
-    (distance <= 1 + name.len() / 5).then_some(candidate)
+    (distance <= 1 + name.len() / 4).then_some(candidate)
 }
 
 /// Insertions, removals and replacements that make one of the other.

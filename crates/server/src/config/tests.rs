@@ -132,7 +132,7 @@ const FAULTS: &[(&str, &str)] = &[
 #[test]
 fn faults_name_place_value_and_way_out() {
     for (text, expected) in FAULTS {
-        assert_eq!(fault(text), expected, "{text}");
+        assert_eq!(fault(text), *expected, "{text}");
     }
     assert!(fault("a = \"b\n").starts_with("realm.toml line 1: "));
     assert!(fault("shards = 1\nshards = 2").starts_with("realm.toml line 2: "));

@@ -33,11 +33,19 @@ impl Answer {
 impl Realm {
     fn new(toml: &str) -> Realm {
         let config = Config::load(Some(("test.toml", toml)), &[]).unwrap();
-        let store = Arc::new(MemoryStore::new());
+        Realm::on(Arc::new(config), MemoryStore::automatic())
+    }
+
+    fn on(config: Arc<Config>, store: Arc<MemoryStore>) -> Realm {
         let engine =
             Engine::open(config.engine_settings(), store.clone(), &config.configured_channels(), 1, NOW).unwrap();
-        let context = Context::new(engine, Arc::new(config), Arc::new(Metrics::new()), || NOW);
+        let context = Context::new(engine, config, Arc::new(Metrics::new()), || NOW);
         Realm { context, store }
+    }
+
+    /// The same realm after a crash.
+    fn restarted(&self) -> Realm {
+        Realm::on(Arc::clone(&self.context.config), self.store.reopen())
     }
 
     async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -79,5 +87,20 @@ impl hyper::body::Body for Endless {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+/// A body in pieces; the last comes first.
+struct Pieces(Vec<&'static str>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+        Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(Bytes::from(piece)))))
     }
 }

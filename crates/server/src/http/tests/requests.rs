@@ -1,3 +1,5 @@
+use throughline_engine::store::StoreError;
+
 use super::*;
 
 const EVENTS: &str = "/throughline/v1/channels/a/events";
@@ -223,9 +225,8 @@ async fn bodies_are_bounded_while_they_are_read() {
 #[tokio::test]
 async fn a_body_in_pieces_is_put_together() {
     let realm = Realm::new("");
-    let pieces =
-        ["on", "", "e t", "wo"].map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(piece))));
-    let body = http_body_util::StreamBody::new(Pieces(pieces.into_iter()));
+    let pieces = ["wo", "e t", "", "on"];
+    let body = Pieces(pieces.to_vec());
     assert_eq!(realm.send_body("POST", EVENTS, &[], body).await.status, 201);
     assert!(realm.send("GET", EVENTS, &[], b"").await.body.contains("\"data\":\"one two\""));
 }
@@ -253,11 +254,11 @@ async fn a_body_that_does_not_come_is_given_up() {
 #[tokio::test]
 async fn a_full_or_broken_disk_is_told_and_nothing_is_stored() {
     let realm = Realm::new("[[channel]]\nname = \"a\"\ntype = \"persistent\"");
-    realm.disk_full();
+    realm.store.fail(Some(StoreError::Full("no space".to_owned())));
     refused(&realm, &[("POST", EVENTS, &[], b"x", 507, "store_full", "make room")]).await;
-    realm.disk_broken();
+    realm.store.fail(Some(StoreError::Failed("input/output error".to_owned())));
     refused(&realm, &[("POST", EVENTS, &[], b"x", 500, "store_failed", "")]).await;
-    realm.disk_repaired();
+    realm.store.fail(None);
     assert_eq!(realm.send("POST", EVENTS, &[], b"x").await.status, 201);
     let page = realm.send("GET", EVENTS, &[], b"").await;
     assert_eq!(page.body.matches("\"eid\"").count(), 1, "{}", page.body);
@@ -395,4 +396,47 @@ fn the_answer_of_a_full_realm_is_whole_http() {
     assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["error"]["code"], "overloaded");
+}
+
+/// What hyper makes of the answers on a connection, as bytes.
+async fn exchange(realm: &'static Realm, requests: &'static str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| async move {
+        Ok::<_, std::convert::Infallible>(serve(request, &realm.context).await)
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(hyper_util::rt::TokioIo::new(server), service);
+    client.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    let (served, read) = tokio::join!(connection, client.read_to_string(&mut answers));
+    served.unwrap();
+    read.unwrap();
+    answers
+}
+
+#[tokio::test]
+async fn answers_are_well_formed_on_a_connection() {
+    let realm: &'static Realm = Box::leak(Box::new(Realm::new("limits.event_bytes_max = 1024")));
+    let answers = exchange(
+        realm,
+        "HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n\
+         PUT /throughline/v1/channels/a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n\
+         DELETE /throughline/v1/channels/a HTTP/1.1\r\nHost: a\r\n\r\n\
+         GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n\
+         POST /throughline/v1/channels/b/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+         3\r\none\r\n0\r\n\r\n\
+         POST /throughline/v1/channels/b/events HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1025\r\n\r\n",
+    )
+    .await;
+    let heads: Vec<_> = answers.split("HTTP/1.1 ").skip(1).collect();
+    let statuses: Vec<_> = heads.iter().map(|head| &head[..3]).collect();
+    assert_eq!(statuses, ["200", "201", "204", "304", "201", "413"], "{answers}");
+    assert!(heads[0].contains("content-length: 15\r\n") && heads[0].ends_with("\r\n\r\n"), "{answers}");
+    for empty in [heads[2], heads[3]] {
+        assert!(empty.ends_with("\r\n\r\n") && !empty.contains("content-length"), "{answers}");
+    }
+    assert!(heads[4].ends_with("{\"channel\":\"b\",\"eid\":\"1\"}"), "{answers}");
+    assert!(heads.iter().all(|head| head.contains("throughline: 1\r\n")), "{answers}");
 }
