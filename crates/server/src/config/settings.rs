@@ -191,7 +191,7 @@ settings! {
     {
         /// Pages from these origins are allowed, beside those that came from the realm's own address as the `Host` header gives
         /// it. An entry is a scheme, a host and a port when it is not the scheme's own; `"*"` allows every page, so
-        /// that any site a user visits can publish in his name from within his network; `"null"` allows pages without an origin (files,
+        /// that any site a user visits can publish from within that user's network; `"null"` allows pages without an origin (files,
         /// sandboxed frames).
         allowed: Vec<OriginRule> = "[]", Rule::Origins, "[\"https://app.example.com\", \"http://localhost:3000\"]";
     }
@@ -207,7 +207,8 @@ settings! {
         /// the worst case in memory is this times the number of connections. Large things are better
         /// stored elsewhere and announced by an event.
         event_bytes_max: u64 = "1048576", bytes(1024, 16_777_216), "65536";
-        /// Most subscriptions of one link. Each costs about 100 bytes.
+        /// Most subscriptions of one link; one more is refused with `too_many_subscriptions`. Each costs a little memory, and
+        /// a link that falls behind is looked at for every one of them.
         subscriptions_max: u64 = "1000", count("subscriptions", 1, 1_000_000), "100";
         /// Most publishes of a session without an answer; clients are told and wait. Raise it for single publishers of
         /// persistent events over long distances: a session's rate is at most this per round trip.
@@ -255,7 +256,7 @@ settings! {
         /// Messages below this size go uncompressed: there is little to win and a price to pay.
         compression_bytes_min: u64 = "512", bytes(0, 16_777_216), "1024";
         /// Whether a client may compress each message with the help of those before. It makes small messages from clients smaller and
-        /// costs up to 44 KiB of memory for every such link.
+        /// costs some tens of KiB of memory for every such link.
         client_context_takeover: bool = "false", Rule::Flag, "true";
     }
 
