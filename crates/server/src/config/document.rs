@@ -18,8 +18,8 @@ the realm does not start. Names end with their unit.
 const CHANNELS: &str = "## `[[channel]]`
 
 Channels that exist from the realm's start on. Give one such table for each. What is left out comes from
-`channels.defaults`; the types and bounds are the same. A channel that is on disk already takes the attributes
-given here, except for its type, which cannot change. Taking a table away deletes nothing.
+`channels.defaults`; the types and bounds are the same. A channel that is on disk already takes the limits
+given here; when it is there as another type, the realm does not start. Taking a table away deletes nothing from the disk.
 
 | Member | Value |
 |---|---|
