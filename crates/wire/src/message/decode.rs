@@ -70,7 +70,9 @@ fn split(carriage: Carriage<'_>) -> Result<(&[u8], Option<&[u8]>), DecodeError> 
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(json).map_err(|e| malformed(format!("message is no valid JSON object of the protocol: {e}")))
+    // The parser itself does not look at strings that it skips.
+    let json = core::str::from_utf8(json).map_err(|e| malformed(format!("message is not UTF-8: {e}")))?;
+    serde_json::from_str(json).map_err(|e| malformed(format!("message is no valid JSON object of the protocol: {e}")))
 }
 
 fn required<T>(value: Option<T>, kind: &str, member: &str) -> Result<T, DecodeError> {
