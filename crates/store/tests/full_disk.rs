@@ -1,0 +1,176 @@
+//! A full disk: publishers get a clear error, readers go on, and with room the store works again, without what failed.
+//!
+//! Needs a small file system of its own, so these tests mount one, which takes root.
+#![allow(clippy::unwrap_used, reason = "a failure is the test's failure")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use common::*;
+use throughline_engine::store::{Store, StoreError};
+use throughline_store::{FjallStore, StoreSettings};
+use throughline_wire::event::{Body, Data, Eid, Event};
+
+const MIB: u64 = 1024 * 1024;
+
+/// A file system in memory, unmounted when dropped.
+struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn new(mib: u64) -> SmallDisk {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"]).arg(dir.path());
+        let mounted = mount.output().is_ok_and(|o| o.status.success());
+        assert!(mounted, "mounting a tmpfs failed: run this test as root, or with the capability SYS_ADMIN");
+        SmallDisk { dir }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// Takes all room but `left` bytes.
+    fn occupy(&self, left: u64) {
+        let free = free(self.dir.path());
+        std::fs::write(self.dir.path().join("ballast"), vec![1; free.saturating_sub(left) as usize]).unwrap();
+    }
+
+    fn release(&self) {
+        std::fs::remove_file(self.dir.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Nothing is lost when this fails: the mount ends with the machine.
+        drop(Command::new("umount").arg("-l").arg(self.dir.path()).status());
+    }
+}
+
+fn free(dir: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(dir).unwrap();
+    stat.f_bavail * stat.f_frsize
+}
+
+fn big(eid: u64, time: u64) -> Arc<Event> {
+    Arc::new(Event { eid: Eid(eid), time, body: Body::new(Data::bytes(vec![eid as u8; 16 * 1024])) })
+}
+
+fn append_at(store: &FjallStore, event: Arc<Event>) -> Result<(), StoreError> {
+    let (session, number) = (1, event.eid.0);
+    let outcomes = Outcomes::new();
+    outcomes.append(store, 1, event, origin(session, number));
+    outcomes.next().1
+}
+
+/// Asserts that exactly `kept` can be read, by events and by publish numbers.
+fn holds(store: &FjallStore, kept: &[u64]) {
+    assert_eq!(eids(store, 1), kept);
+    let channel = store.channels().unwrap().remove(0);
+    assert_eq!(channel.events, kept.len() as u64);
+    let numbers: Vec<u64> = channel.windows.iter().flat_map(|(_, w)| w.entries.iter().map(|(n, _)| *n)).collect();
+    assert_eq!(numbers, kept);
+}
+
+#[test]
+fn with_too_little_free_nothing_is_written() {
+    let disk = SmallDisk::new(24);
+    let settings = StoreSettings { free_bytes_min: 8 * MIB, ..StoreSettings::new(disk.path()) };
+    let store = FjallStore::open(settings.clone(), NOW).unwrap();
+    store.put_channel(&record(1)).unwrap();
+    let mut kept: Vec<u64> = (1..=20).collect();
+    for eid in &kept {
+        append_at(&store, big(*eid, NOW)).unwrap();
+    }
+    disk.occupy(4 * MIB);
+    for eid in 21..=25 {
+        let Err(StoreError::Full(text)) = append_at(&store, big(eid, NOW)) else { panic!("event {eid} was kept") };
+        assert!(text.contains("free_bytes_min"), "{text}");
+    }
+    assert!(matches!(store.put_channel(&record(2)), Err(StoreError::Full(_))));
+    holds(&store, &kept);
+    // What makes room is still done.
+    store.trim(1, Eid(10));
+    while store.channels().unwrap()[0].first != Eid(11) {
+        store.delete_channel(9).unwrap();
+    }
+    disk.release();
+    for eid in 26..=30 {
+        append_at(&store, big(eid, NOW)).unwrap();
+        kept.push(eid);
+    }
+    kept.drain(..10);
+    drop(store);
+    assert_eq!(eids(&FjallStore::open(settings, NOW).unwrap(), 1), kept);
+}
+
+#[test]
+fn a_write_that_fails_is_undone_and_the_store_recovers_in_place() {
+    let disk = SmallDisk::new(16);
+    let store = open(&disk.path());
+    store.put_channel(&record(1)).unwrap();
+    let mut kept = Vec::new();
+    let mut eid = 0;
+    for round in 0..3 {
+        for _ in 0..10 {
+            eid += 1;
+            append_at(&store, big(eid, NOW)).unwrap();
+            kept.push(eid);
+        }
+        disk.occupy(100 * 1024 + round * 5000);
+        let error = loop {
+            eid += 1;
+            match append_at(&store, big(eid, NOW)) {
+                Ok(()) => kept.push(eid),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, StoreError::Full(_)), "{error}");
+        holds(&store, &kept);
+        let time = NOW + round * 10_000;
+        for _ in 0..3 {
+            eid += 1;
+            assert!(matches!(append_at(&store, big(eid, time)), Err(StoreError::Full(_))));
+        }
+        holds(&store, &kept);
+        disk.release();
+        // The next attempt is due a second after the last one.
+        eid += 1;
+        assert!(append_at(&store, big(eid, time + 999)).is_err());
+        eid += 1;
+        append_at(&store, big(eid, time + 1001)).unwrap();
+        kept.push(eid);
+        holds(&store, &kept);
+    }
+    drop(store);
+    holds(&open(&disk.path()), &kept);
+}
+
+#[test]
+fn a_store_closed_while_its_disk_is_full_keeps_what_it_answered_and_nothing_else() {
+    let disk = SmallDisk::new(16);
+    let store = open(&disk.path());
+    store.put_channel(&record(1)).unwrap();
+    disk.occupy(0);
+    let mut kept = Vec::new();
+    // Small enough for a failed commit to be buffered whole, so that closing would write it after all.
+    for eid in 1.. {
+        match append_at(&store, text(eid)) {
+            Ok(()) => kept.push(eid),
+            Err(_) => break,
+        }
+    }
+    disk.release();
+    drop(store);
+    let store = open(&disk.path());
+    holds(&store, &kept);
+    let next = kept.len() as u64 + 2;
+    append_at(&store, big(next, NOW)).unwrap();
+    assert_eq!(eids(&store, 1).last(), Some(&next));
+}
