@@ -1,0 +1,32 @@
+// Writes the files that the server embeds; the same sources give the same bytes.
+import { copyFile, mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const assets = process.env.ASSETS ?? here("../crates/server/assets");
+const common = {
+  absWorkingDir: here("."),
+  bundle: true,
+  minify: true,
+  charset: "utf8",
+  legalComments: "none",
+  target: ["es2022"],
+  logLevel: "warning",
+};
+
+await mkdir(assets, { recursive: true });
+await Promise.all([
+  build({ ...common, entryPoints: ["src/index.ts"], format: "esm", outfile: `${assets}/throughline.js` }),
+  build({
+    ...common,
+    entryPoints: ["src/iife.ts"],
+    format: "iife",
+    globalName: "Throughline",
+    logOverride: { "empty-import-meta": "silent" },
+    outfile: `${assets}/throughline.iife.js`,
+  }),
+  build({ ...common, entryPoints: ["page/page.ts"], format: "esm", outfile: `${assets}/page.js` }),
+  build({ ...common, entryPoints: ["page/page.css"], outfile: `${assets}/page.css` }),
+  copyFile(here("page/index.html"), `${assets}/index.html`),
+]);

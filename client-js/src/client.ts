@@ -1,0 +1,364 @@
+// The public session: the state machine of session.ts, tied to a transport, timers and promises.
+
+import { baseUrl } from "./address.js";
+import { CloseCode } from "./close.js";
+import { Emitter } from "./emitter.js";
+import { type Environment, browser } from "./environment.js";
+import { ThroughlineError } from "./errors.js";
+import { ThroughlineEvent } from "./event.js";
+import { describe } from "./failure.js";
+import { type Eid, type Frame, type Limits, body, decode, encode } from "./messages.js";
+import type { Properties } from "./properties.js";
+import { type Output, SessionCore, type State, type Sub } from "./session.js";
+import { type Callback, type Gap, type SubscribeOptions, Subscription } from "./subscription.js";
+import type { Link } from "./transports/transport.js";
+import { websocketUrl } from "./transports/websocket.js";
+
+export interface SessionOptions {
+  /** Name of the application, shown to the realm's operator; at most 64 bytes. */
+  readonly client?: string | undefined;
+  /** How long a link may take to be welcomed, milliseconds; default 10,000. */
+  readonly openTimeoutMs?: number | undefined;
+  /** Publishes that may wait for their answer, default 10,000. */
+  readonly queueEventsMax?: number | undefined;
+  /** Bytes of their data, default 16 MiB. */
+  readonly queueBytesMax?: number | undefined;
+}
+
+export interface PublishOptions {
+  /** At most 255 bytes. */
+  readonly tag?: string | undefined;
+  readonly properties?: Properties | undefined;
+  /** Milliseconds; may only shorten the channel's. */
+  readonly ttl?: number | undefined;
+  /** Keep this event on disk; channels of type `mixed` only. */
+  readonly persistent?: boolean | undefined;
+}
+
+export interface Published {
+  readonly eid: Eid;
+  /** The realm had this event already: an answer had been lost on the way. */
+  readonly duplicate: boolean;
+}
+
+/** What is known of the way to the realm. */
+export interface Path {
+  readonly transport: "websocket";
+  readonly url: string;
+  /** The last round trip, milliseconds. */
+  readonly rtt: number | undefined;
+  /** Links that were welcomed. */
+  readonly links: number;
+  /** Failed attempts since the last steady link. */
+  readonly attempts: number;
+  /** Why the last link ended, and the way out. */
+  readonly failure: string | undefined;
+}
+
+export interface StateChange {
+  readonly state: State;
+  /** Why, when something failed. */
+  readonly error: ThroughlineError | undefined;
+}
+
+export interface SessionEvents {
+  state: StateChange;
+  /** Every event of every subscription, as it arrives. */
+  event: ThroughlineEvent;
+  gap: Gap;
+  /** A subscription, or the session, is over for a fault. */
+  error: ThroughlineError;
+  /** The realm is stopping; the session comes back by itself within so many milliseconds. */
+  drain: number;
+  /** A round trip was measured, milliseconds. */
+  rtt: number;
+}
+
+interface Waiter {
+  readonly resolve: (published: Published) => void;
+  readonly reject: (error: ThroughlineError) => void;
+}
+
+const FLUSH_MS = 5_000;
+
+/** A conversation with a realm. It outlives its links: nothing is lost and nothing comes twice when one breaks. */
+export class Session extends Emitter<SessionEvents> {
+  readonly #environment: Environment;
+  readonly #base: URL;
+  readonly #url: string;
+  readonly #core: SessionCore;
+  readonly #subscriptions = new Map<Sub, Subscription>();
+  readonly #waiters = new Map<number, Waiter>();
+  /** Called once nothing is unanswered, or the session is closed. */
+  #idle: (() => void)[] = [];
+  #link: Link | undefined;
+  #linkStartedAt = 0;
+  #reached: "nothing" | "opened" | "welcomed" = "nothing";
+  #links = 0;
+  #rtt: number | undefined;
+  #failure: string | undefined;
+  #pumping = false;
+  #closing = false;
+  #timer: { readonly at: number; readonly cancel: () => void } | undefined;
+  readonly #unwatch: () => void;
+
+  /**
+   * Begins to connect. `url` is the realm's address with its prefix, if any; without it the realm is where this
+   * library's script, or else the page, came from. Throws `bad_address`.
+   */
+  constructor(url?: string | URL, options: SessionOptions = {}, environment: Environment = browser()) {
+    super();
+    this.#environment = environment;
+    this.#base = baseUrl(url, environment.place);
+    this.#url = websocketUrl(this.#base).href;
+    this.#core = new SessionCore({ ...options, client: options.client ?? "throughline-js", random: environment.random }, environment.now());
+    this.#unwatch = environment.watch(() => {
+      this.#core.hint(environment.now());
+      this.#pump();
+    });
+    this.#pump();
+  }
+
+  get state(): State {
+    return this.#core.state;
+  }
+
+  /** The session's id once it is known. Keep it secret: whoever has it can take the session over. */
+  get id(): string | undefined {
+    return this.#core.id;
+  }
+
+  /** The realm's limits once they are known. */
+  get limits(): Limits | undefined {
+    return this.#core.limits;
+  }
+
+  /** The realm's address: http or https, ending with a slash. */
+  get url(): string {
+    return this.#base.href;
+  }
+
+  get path(): Path {
+    const { attempts } = this.#core;
+    return { transport: "websocket", url: this.#url, rtt: this.#rtt, links: this.#links, attempts, failure: this.#failure };
+  }
+
+  /** Publishes that have no answer yet. */
+  get unanswered(): number {
+    return this.#core.unanswered;
+  }
+
+  /** Calls `callback` with each event of `channel`. */
+  subscribe(channel: string, callback: Callback, options?: SubscribeOptions): Subscription;
+  /** For `for await (const event of session.subscribe(channel, options))`. */
+  subscribe(channel: string, options?: SubscribeOptions): Subscription;
+  subscribe(channel: string, first?: Callback | SubscribeOptions, second?: SubscribeOptions): Subscription {
+    const callback = typeof first === "function" ? first : undefined;
+    const options = (typeof first === "function" ? second : first) ?? {};
+    const sub = this.#core.subscribe(channel, options.from ?? "new");
+    const act = (call: () => void) => (): void => {
+      call();
+      this.#pump();
+    };
+    const subscription = new Subscription(channel, callback, options, {
+      pause: act(() => this.#core.pause(sub)),
+      resume: act(() => this.#core.resume(sub)),
+      close: act(() => {
+        this.#core.unsubscribe(sub);
+        this.#subscriptions.delete(sub);
+      }),
+    });
+    this.#subscriptions.set(sub, subscription);
+    this.#pump();
+    return subscription;
+  }
+
+  /**
+   * Publishes one event; resolves when the realm has it (of a persistent channel: on disk). May be called at any time:
+   * while there is no link, events wait. Rejects with a {@link ThroughlineError}.
+   */
+  async publish(channel: string, data: string | Uint8Array | ArrayBuffer, options: PublishOptions = {}): Promise<Published> {
+    if (this.#closing) throw new ThroughlineError("closed", "the session is closing: make a new one");
+    const { tag, properties, ttl, persistent } = options;
+    const id = this.#core.publish(channel, body(data, tag, properties, ttl), persistent);
+    const answer = new Promise<Published>((resolve, reject) => this.#waiters.set(id, { resolve, reject }));
+    this.#pump();
+    return answer;
+  }
+
+  /** Asks for a round trip, told as `rtt` and in {@link path}; does nothing unless the session is open. */
+  ping(): void {
+    this.#core.ping(this.#environment.now());
+    this.#pump();
+  }
+
+  /** Ends the session for good, after waiting up to `flushMs` (default 5,000) for answers to what was published. */
+  async close({ flushMs = FLUSH_MS }: { readonly flushMs?: number } = {}): Promise<void> {
+    this.#closing = true;
+    if (this.unanswered > 0 && this.state !== "closed") {
+      await new Promise<void>((resolve) => {
+        this.#idle.push(this.#environment.after(flushMs, resolve), resolve);
+      });
+    }
+    this.#core.close();
+    this.#pump();
+  }
+
+  /** Does what the state machine wishes, until it wishes nothing more. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      this.#core.tick(this.#environment.now());
+      for (let outputs: Output[] | undefined; outputs?.length !== 0; ) {
+        this.#steer();
+        this.#transmit();
+        outputs = this.#core.takeOutputs();
+        for (const output of outputs) this.#handle(output);
+      }
+    } finally {
+      this.#pumping = false;
+    }
+    this.#arm();
+  }
+
+  #steer(): void {
+    for (let wish = this.#core.link(); wish.do !== "nothing"; wish = this.#core.link()) {
+      if (wish.do === "open") {
+        this.#open();
+        continue;
+      }
+      this.#note(wish.code === CloseCode.heartbeat && this.#reached === "nothing" ? CloseCode.connect_timeout : wish.code, wish.reason);
+      this.#link?.close(wish.code, wish.reason);
+      this.#link = undefined;
+    }
+  }
+
+  #open(): void {
+    const { now } = this.#environment;
+    this.#linkStartedAt = now();
+    this.#reached = "nothing";
+    try {
+      this.#link = this.#environment.transport.open(this.#base, {
+        opened: () => {
+          this.#reached = "opened";
+          this.#core.opened(now());
+          this.#pump();
+        },
+        message: (frame) => this.#message(frame),
+        closed: (code, reason) => {
+          this.#note(code, reason);
+          this.#link = undefined;
+          this.#core.lost(now(), code, reason);
+          this.#pump();
+        },
+      });
+    } catch (error) {
+      this.#failure = error instanceof Error ? error.message : String(error);
+      this.#core.fail(new ThroughlineError("bad_address", this.#failure));
+    }
+  }
+
+  #note(code: number, reason: string): void {
+    if (code === CloseCode.normal) return;
+    const afterMs = this.#environment.now() - this.#linkStartedAt;
+    this.#failure = describe({ url: this.#url, code, reason, reached: this.#reached, afterMs });
+  }
+
+  #message(frame: Frame): void {
+    const now = this.#environment.now();
+    try {
+      this.#core.input(now, decode(frame));
+    } catch (error) {
+      this.#core.broken(now, error instanceof Error ? error.message : String(error));
+    }
+    this.#pump();
+  }
+
+  #transmit(): void {
+    for (let next = this.#core.transmit(); next !== undefined; next = this.#core.transmit()) this.#link?.send(encode(next));
+  }
+
+  #handle(output: Output): void {
+    switch (output.type) {
+      case "event": {
+        const { sub } = output;
+        const event = new ThroughlineEvent(sub.channel, output.event);
+        this.#subscriptions.get(sub)?.deliver(event, sub.position?.epoch ?? "");
+        return void this.emit("event", event);
+      }
+      case "gap": {
+        const { from, to, reason, epoch } = output.gap;
+        const gap: Gap = { channel: output.sub.channel, from, to, reason };
+        this.#subscriptions.get(output.sub)?.missed(gap, epoch);
+        return void this.emit("gap", gap);
+      }
+      case "subscribed": {
+        const { position } = output.sub;
+        return position && this.#subscriptions.get(output.sub)?.accepted(position);
+      }
+      case "ended":
+        return this.#ended(output.sub, output.error);
+      case "published":
+        this.#settle(output.id)?.resolve({ eid: output.eid, duplicate: output.duplicate });
+        return;
+      case "refused":
+        this.#settle(output.id)?.reject(output.error);
+        return;
+      case "state":
+        return this.#stateChanged(output.state, output.error);
+      case "drain":
+        return void this.emit("drain", output.after);
+      case "rtt":
+        this.#rtt = output.rtt;
+        return void this.emit("rtt", output.rtt);
+    }
+  }
+
+  #settle(id: number): Waiter | undefined {
+    const waiter = this.#waiters.get(id);
+    this.#waiters.delete(id);
+    if (this.unanswered === 0) this.#becameIdle();
+    return waiter;
+  }
+
+  #becameIdle(): void {
+    for (const call of this.#idle.splice(0)) call();
+  }
+
+  #ended(sub: Sub, error: ThroughlineError): void {
+    const subscription = this.#subscriptions.get(sub);
+    this.#subscriptions.delete(sub);
+    if (this.#closing) return subscription?.close();
+    const heard = subscription?.failed(error) ?? true;
+    if (this.state !== "closed" && !this.emit("error", error) && !heard) console.error(error);
+  }
+
+  #stateChanged(state: State, error: ThroughlineError | undefined): void {
+    if (state === "open") {
+      this.#reached = "welcomed";
+      this.#links += 1;
+    }
+    if (state === "closed") {
+      this.#unwatch();
+      this.#becameIdle();
+      if (!this.#closing && error !== undefined && !this.emit("error", error)) console.error(error);
+    }
+    this.emit("state", { state, error });
+  }
+
+  /** Keeps a timer that is due early enough: every message moves the deadline, and moving timers costs. */
+  #arm(): void {
+    const due = this.#core.deadline();
+    if (this.#timer !== undefined && due !== undefined && this.#timer.at <= due) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (due === undefined || due === Infinity) return;
+    const wait = Math.max(0, Math.ceil(due - this.#environment.now()));
+    const cancel = this.#environment.after(wait, () => {
+      this.#timer = undefined;
+      this.#pump();
+    });
+    this.#timer = { at: due, cancel };
+  }
+}

@@ -1,0 +1,43 @@
+/** Close codes and what a client does after them: PROTOCOL.md section 7. */
+export const CloseCode = {
+  normal: 1000,
+  going_away: 1001,
+  protocol: 1002,
+  unsupported: 1003,
+  invalid_payload: 1007,
+  too_big: 1009,
+  drain: 4000,
+  heartbeat: 4001,
+  overloaded: 4100,
+  internal: 4101,
+  connect_timeout: 4102,
+  bad_message: 4200,
+  version: 4201,
+  connect_expected: 4202,
+} as const;
+
+/** `now`: at once, with jitter. `later`: with growing delay. `never`: the same would happen again. */
+export type Reconnect = "now" | "later" | "never";
+
+const NEVER: readonly number[] = [
+  CloseCode.normal,
+  CloseCode.protocol,
+  CloseCode.unsupported,
+  CloseCode.invalid_payload,
+  CloseCode.too_big,
+];
+
+/** What follows close code `code`, which may be one that this version does not know. */
+export function reconnectAfter(code: number): Reconnect {
+  if (code === CloseCode.going_away || (code >= 4000 && code <= 4099)) return "now";
+  return NEVER.includes(code) || (code >= 4200 && code <= 4299) ? "never" : "later";
+}
+
+/** First and longest delay, milliseconds, between two attempts. */
+const DELAY_MS_FIRST = 250;
+const DELAY_MS_MAX = 30_000;
+
+/** The delay before attempt `n`; `random` is in 0 to 1. */
+export function reconnectDelay(n: number, random: number): number {
+  return Math.floor(random * Math.min(DELAY_MS_MAX, DELAY_MS_FIRST * 2 ** n));
+}

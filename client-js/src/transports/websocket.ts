@@ -1,0 +1,71 @@
+// The WebSocket transport: PROTOCOL.md section 2.
+
+import { CloseCode } from "../close.js";
+import { ThroughlineError } from "../errors.js";
+import type { Frame } from "../messages.js";
+import type { Link, LinkHandlers, Transport } from "./transport.js";
+
+/** The part of a browser's WebSocket that is used here. */
+export interface SocketLike {
+  binaryType: string;
+  onopen: (() => void) | null;
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
+  onerror: (() => void) | null;
+  send(data: Frame): void;
+  close(code?: number, reason?: string): void;
+}
+
+export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
+
+const REASON_BYTES_MAX = 123;
+
+/** The address of the WebSocket below `base`. */
+export function websocketUrl(base: URL): URL {
+  const url = new URL("throughline/v1/websocket", base);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+function clip(reason: string): string {
+  const bytes = new TextEncoder().encode(reason).subarray(0, REASON_BYTES_MAX);
+  return new TextDecoder().decode(bytes, { stream: true });
+}
+
+/** A transport over sockets that `Socket` makes. */
+export function websocket(Socket: SocketConstructor): Transport {
+  return {
+    name: "websocket",
+    open(base, handlers): Link {
+      const url = websocketUrl(base);
+      let socket: SocketLike;
+      try {
+        socket = new Socket(url.href, ["throughline.v1"]);
+      } catch (error) {
+        const text = `the browser refuses to open ${url.href} (${String(error)}): a page that came over https needs an https address`;
+        throw new ThroughlineError("bad_address", text);
+      }
+      return attach(socket, handlers);
+    },
+  };
+}
+
+function attach(socket: SocketLike, handlers: LinkHandlers): Link {
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => handlers.opened();
+  socket.onmessage = ({ data }) => {
+    if (typeof data === "string") handlers.message(data);
+    else if (data instanceof ArrayBuffer) handlers.message(new Uint8Array(data));
+  };
+  socket.onclose = ({ code, reason }) => handlers.closed(code, reason);
+  return {
+    send: (frame) => socket.send(frame),
+    close(code, reason): void {
+      socket.onopen = null;
+      socket.onmessage = null;
+      socket.onclose = null;
+      // Browsers let a page name 1000 and 3000 to 4999 only.
+      socket.close(code >= 3000 ? code : CloseCode.normal, clip(reason));
+    },
+  };
+}

@@ -1,0 +1,436 @@
+import { describe, expect, test } from "vitest";
+import { Session, type SessionOptions } from "../src/client.js";
+import { reconnectAfter, reconnectDelay } from "../src/close.js";
+import { ThroughlineError, compareEids, integer } from "../src/index.js";
+import { Realm } from "./realm.js";
+import { World } from "./world.js";
+
+function start(options: SessionOptions = {}, seed = 1): { world: World; realm: Realm; session: Session } {
+  const world = new World(seed);
+  const realm = new Realm();
+  world.accept = realm.accept;
+  const session = new Session("http://realm.test", options, world.environment);
+  return { world, realm, session };
+}
+
+/** The code with which a promise rejects. */
+async function code(promise: Promise<unknown>): Promise<string> {
+  return promise.then(() => "resolved", (error: unknown) => (error instanceof ThroughlineError ? error.code : String(error)));
+}
+
+test("connects, subscribes, publishes, and receives what it published", async () => {
+  const { world, realm, session } = start({ client: "test/1" });
+  const states: string[] = [];
+  session.on("state", ({ state }) => states.push(state));
+  expect(session.state).toBe("connecting");
+  const got: unknown[] = [];
+  const sub = session.subscribe("prices", (event) => got.push([event.eid, event.text(), event.tag, event.properties["n"]]));
+  const published = session.publish("prices", "hello", { tag: "t", properties: { n: integer(5) }, ttl: 9 });
+  await world.run(20);
+  await sub.ready;
+  expect(await published).toEqual({ eid: "1", duplicate: false });
+  expect(got).toEqual([["1", "hello", "t", integer(5)]]);
+  expect(states).toEqual(["open"]);
+  expect(realm.log.map((m) => m["type"])).toEqual(["connect", "subscribe", "publish"]);
+  expect(realm.log[0]).toMatchObject({ versions: [1], client: "test/1" });
+  expect(realm.log[2]).toMatchObject({ id: 1, data: "hello", tag: "t", properties: { n: { integer: 5 } }, ttl: 9 });
+  expect(sub.cursor).toBe("1");
+  expect(session.path).toMatchObject({ transport: "websocket", url: "ws://realm.test/throughline/v1/websocket", links: 1, rtt: 2 });
+});
+
+test("bytes stay bytes, and the caller may reuse its buffer", async () => {
+  const { world, session } = start();
+  const got: unknown[] = [];
+  session.subscribe("b", (event) => got.push(event.data));
+  const buffer = new Uint8Array([1, 2, 3]);
+  void session.publish("b", buffer);
+  buffer.fill(0);
+  void session.publish("b", new Uint8Array([9]).buffer);
+  await world.run(20);
+  expect(got).toEqual([new Uint8Array([1, 2, 3]), new Uint8Array([9])]);
+});
+
+test("resumes at the cursor, with the same session, and repeats unanswered publishes first", async () => {
+  const { world, realm, session } = start();
+  const got: string[] = [];
+  session.subscribe("c", (event) => got.push(event.text()), { from: "all" });
+  await world.run(10);
+  realm.publish("c", "1");
+  await world.run(10);
+  const first = session.publish("c", "2");
+  // The server stores it; its answer is lost with the link.
+  await world.run(1);
+  world.peer.cut();
+  expect(session.state).toBe("waiting");
+  realm.publish("c", "3");
+  const second = session.publish("c", "4");
+  const before = realm.log.length;
+  await world.run(40_000);
+  expect(await first).toEqual({ eid: "2", duplicate: true });
+  expect(await second).toEqual({ eid: "4", duplicate: false });
+  expect(got).toEqual(["1", "2", "3", "4"]);
+  const after = realm.log.slice(before, before + 4);
+  expect(after.map((m) => m["type"])).toEqual(["connect", "subscribe", "publish", "publish"]);
+  expect(after[0]).toMatchObject({ session: session.id });
+  expect(after[1]).toMatchObject({ after: "1", epoch: "00000000000000aa" });
+});
+
+test("before the first welcome no publish is sent, for it could not be recognised when repeated", async () => {
+  const { world, realm, session } = start();
+  void session.publish("c", "once");
+  await world.run(1);
+  world.peer.cut();
+  await world.run(40_000);
+  expect(realm.log.filter((m) => m["type"] === "publish")).toHaveLength(1);
+  expect(realm.channel("c").events).toHaveLength(1);
+});
+
+test("no more than publishes_max are unanswered, and all are answered in order", async () => {
+  const { world, realm, session } = start();
+  realm.hold = true;
+  const eids: string[] = [];
+  for (let i = 0; i < 20; i += 1) void session.publish("c", String(i)).then(({ eid }) => eids.push(eid));
+  await world.run(20);
+  expect(realm.mostUnanswered).toBe(8);
+  expect(session.unanswered).toBe(20);
+  for (let i = 0; i < 3; i += 1) {
+    realm.answer();
+    await world.run(20);
+  }
+  expect(eids).toEqual(Array.from({ length: 20 }, (_, i) => String(i + 1)));
+});
+
+test("the queue is bounded, by events and by bytes, and says which limit it was", async () => {
+  const { world, session } = start({ queueEventsMax: 2, queueBytesMax: 10 });
+  void session.publish("c", "12345678");
+  await expect(session.publish("c", "123")).rejects.toMatchObject({ code: "queue_full", limit: 10 });
+  void session.publish("c", "1");
+  await expect(session.publish("c", "1")).rejects.toMatchObject({ code: "queue_full", limit: 2 });
+  await world.run(20);
+  expect(await code(session.publish("c", "x".repeat(1001)))).toBe("event_too_large");
+});
+
+test("gaps are told in order, and the cursor passes them", async () => {
+  const { world, realm, session } = start();
+  realm.capacity = 2;
+  for (let i = 1; i <= 5; i += 1) realm.publish("c", String(i));
+  const got: string[] = [];
+  const sub = session.subscribe("c", (event) => got.push(event.eid), { from: "2" });
+  sub.on("gap", (gap) => got.push(`${gap.from}..${gap.to} ${gap.reason}`));
+  await world.run(20);
+  expect(got).toEqual(["2..3 capacity", "4", "5"]);
+});
+
+test("another epoch is a gap, and begins anew", async () => {
+  const { world, realm, session } = start();
+  const got: string[] = [];
+  const sub = session.subscribe("c", (event) => got.push(event.text()), { from: "all" });
+  sub.on("gap", (gap) => got.push(`${gap.from}..${gap.to} ${gap.reason}`));
+  realm.publish("c", "a");
+  realm.publish("c", "b");
+  await world.run(20);
+  world.peer.cut();
+  realm.forget("c");
+  realm.publish("c", "c");
+  await world.run(40_000);
+  expect(got).toEqual(["a", "b", "3..0 epoch", "c"]);
+  expect(sub.position).toEqual({ after: "1", epoch: "00000000000000ab" });
+});
+
+test("an epoch gap is not lost when the link breaks between the reply and the gap", async () => {
+  const { world, realm, session } = start();
+  const gaps: string[] = [];
+  session.on("gap", (gap) => gaps.push(gap.reason));
+  session.subscribe("c", () => undefined, { from: "all" });
+  realm.publish("c", "a");
+  await world.run(20);
+  realm.forget("c");
+  world.peer.cut();
+  world.accept = (peer) => {
+    peer.onFrame = (data) => {
+      const { type, id } = JSON.parse(String(data)) as { type: string; id: number };
+      const limits = { event_bytes: 1, publishes_max: 1, subscriptions_max: 1 };
+      if (type === "connect") peer.send(JSON.stringify({ type: "welcome", version: 1, session: session.id, heartbeat: 1000, limits }));
+      else peer.send(JSON.stringify({ type: "reply", id, number: 1, epoch: realm.channel("c").epoch, eid: "0" }));
+    };
+  };
+  while (world.peers.length < 2 || !world.peer.alive) await world.run(10);
+  await world.run(10);
+  world.accept = realm.accept;
+  world.peer.cut();
+  await world.run(40_000);
+  expect(gaps).toEqual(["epoch"]);
+});
+
+describe("heartbeats", () => {
+  test("a quiet link is asked, and lives when it answers", async () => {
+    const { world, realm, session } = start();
+    await world.run(60_000);
+    expect(session.state).toBe("open");
+    expect(world.peers).toHaveLength(1);
+    expect(realm.log.filter((m) => m["type"] === "ping").length).toBeGreaterThanOrEqual(5);
+    expect(session.path.rtt).toBe(2);
+  });
+
+  test("a silent link is closed with 4001 after three intervals, and the next one is opened", async () => {
+    const { world, session } = start();
+    await world.run(10);
+    world.peer.onFrame = () => undefined;
+    const silent = world.peer;
+    await world.run(29_000);
+    expect(silent.closed).toBeUndefined();
+    await world.run(3_000);
+    expect(silent.closed).toMatchObject({ code: 4001 });
+    await world.run(40_000);
+    expect(session.state).toBe("open");
+    expect(session.path.failure).toContain("fell silent");
+  });
+
+  test("a ping of the server is answered", async () => {
+    const { world, realm } = start();
+    await world.run(10);
+    realm.broadcast({ type: "ping" });
+    await world.run(10);
+    expect(realm.log.at(-1)).toEqual({ type: "pong" });
+  });
+
+  test("after a hint a link that does not answer within 5 s is left", async () => {
+    const { world } = start();
+    await world.run(10);
+    const old = world.peer;
+    old.onFrame = () => undefined;
+    world.hint();
+    await world.run(5_010);
+    expect(old.closed).toMatchObject({ code: 4001 });
+  });
+});
+
+describe("what follows a close", () => {
+  test.each([
+    [1000, "never"], [1001, "now"], [1002, "never"], [1003, "never"], [1007, "never"], [1009, "never"], [1006, "later"],
+    [4000, "now"], [4001, "now"], [4099, "now"], [4100, "later"], [4101, "later"], [4102, "later"], [4199, "later"],
+    [4200, "never"], [4201, "never"], [4202, "never"], [4299, "never"], [4300, "later"], [1011, "later"],
+  ] as const)("%i means %s", async (number, expected) => {
+    expect(reconnectAfter(number)).toBe(expected);
+    const { world, session } = start();
+    const errors: string[] = [];
+    session.on("error", (error) => errors.push(error.message));
+    await world.run(10);
+    world.peer.close(number, "because");
+    await world.run(2);
+    expect(session.state).toBe(expected === "never" ? "closed" : "waiting");
+    expect(errors).toHaveLength(expected === "never" ? 1 : 0);
+    await world.run(40_000);
+    expect(session.state).toBe(expected === "never" ? "closed" : "open");
+  });
+
+  test("delays grow from 0.25 s to 30 s", () => {
+    expect([0, 1, 3, 6, 7, 50].map((n) => reconnectDelay(n, 1))).toEqual([250, 500, 2_000, 16_000, 30_000, 30_000]);
+    expect(reconnectDelay(9, 0)).toBe(0);
+  });
+
+  test("a realm that refuses for a minute is asked a few times, and found when it is back", async () => {
+    const { world, session } = start();
+    world.door = "refuse";
+    await world.run(10);
+    world.peer.cut();
+    await world.run(60_000);
+    expect(world.peers.length).toBeGreaterThan(3);
+    expect(world.peers.length).toBeLessThan(30);
+    expect(session.path.failure).toContain("could not be opened");
+    world.door = "accept";
+    world.hint();
+    await world.run(20);
+    expect(session.state).toBe("open");
+  });
+
+  test("a link that is swallowed is given up after 10 s", async () => {
+    const world = new World();
+    world.door = "swallow";
+    const session = new Session("http://realm.test", {}, world.environment);
+    await world.run(10_001);
+    expect(world.peer.closed).toMatchObject({ code: 4001 });
+    expect(session.path.failure).toContain("did not answer");
+  });
+
+  test("drain spreads the return over its delay", async () => {
+    const { world, realm, session } = start();
+    const drains: number[] = [];
+    session.on("drain", (after) => drains.push(after));
+    await world.run(10);
+    realm.broadcast({ type: "drain", after: 20_000 });
+    await world.run(10);
+    world.peer.close(4000);
+    await world.run(1_000);
+    expect(session.state).toBe("waiting");
+    await world.run(20_000);
+    expect(session.state).toBe("open");
+    expect(drains).toEqual([20_000]);
+  });
+});
+
+describe("what the server must not send", () => {
+  test.each([
+    ["no JSON", "{"],
+    ["no object", "[]"],
+    ["an unknown type", '{"type":"noise"}'],
+    ["a number for text", '{"type":"event","channel":1,"eid":5,"time":1,"data":""}'],
+    ["data twice", '{"type":"event","channel":1,"eid":"5","time":1,"data":"","base64":""}'],
+    ["a second welcome", '{"type":"welcome","version":1,"session":"00000000000000000000000000000001","heartbeat":1,"limits":{"event_bytes":1,"publishes_max":1,"subscriptions_max":1}}'],
+  ])("%s ends the link with 4200", async (_name, text) => {
+    const { world, session } = start();
+    await world.run(10);
+    const bad = world.peer;
+    bad.send(text);
+    await world.run(2);
+    expect(bad.closed).toMatchObject({ code: 4200 });
+    await world.run(40_000);
+    expect(session.state).toBe("open");
+  });
+
+  test("another protocol version ends the session", async () => {
+    const { world, session } = start();
+    const errors: string[] = [];
+    session.on("error", (error) => errors.push(error.code));
+    world.accept = (peer) => {
+      peer.send('{"type":"welcome","version":2,"session":"00000000000000000000000000000001","heartbeat":1,"limits":{"event_bytes":1,"publishes_max":1,"subscriptions_max":1}}');
+    };
+    await world.run(10);
+    expect(session.state).toBe("closed");
+    expect(world.peer.closed).toMatchObject({ code: 4201 });
+    expect(errors).toEqual(["version_not_supported"]);
+  });
+});
+
+describe("the async iterator", () => {
+  test("gives events in order, and stops the flow at the realm instead of growing", async () => {
+    const { world, realm, session } = start();
+    for (let i = 1; i <= 500; i += 1) realm.publish("c", String(i));
+    const sub = session.subscribe("c", { from: "all", bufferEventsMax: 10 });
+    await world.run(100);
+    expect(sub.buffered).toBe(10);
+    expect(realm.log.at(-1)).toMatchObject({ type: "unsubscribe" });
+    const got: string[] = [];
+    const reading = (async () => {
+      for await (const event of sub) {
+        got.push(event.text());
+        expect(sub.cursor).toBe(event.eid);
+        expect(sub.buffered).toBeLessThanOrEqual(10);
+        if (got.length === 500) break;
+      }
+    })();
+    await world.run(2_000);
+    await reading;
+    expect(got).toEqual(Array.from({ length: 500 }, (_, i) => String(i + 1)));
+    expect(sub.open).toBe(false);
+    expect(await sub[Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
+  });
+
+  test("bytes bound the buffer too", async () => {
+    const { world, realm, session } = start();
+    for (let i = 1; i <= 50; i += 1) realm.publish("c", "x".repeat(100));
+    const sub = session.subscribe("c", { from: "all", bufferBytesMax: 1_000 });
+    await world.run(100);
+    expect(sub.buffered).toBe(10);
+  });
+
+  test("ends by itself when the session is closed, and fails when the channel is deleted", async () => {
+    const { world, realm, session } = start();
+    const ended = session.subscribe("a")[Symbol.asyncIterator]().next();
+    const failed = session.subscribe("b")[Symbol.asyncIterator]().next();
+    const verdict = code(failed);
+    await world.run(20);
+    realm.broadcast({ type: "end", channel: 2, reason: "deleted" });
+    await world.run(20);
+    expect(await verdict).toBe("channel_deleted");
+    await session.close();
+    expect(await ended).toEqual({ done: true, value: undefined });
+  });
+});
+
+test("a callback that returns a promise is given one event at a time, and loses none", async () => {
+  const { world, realm, session } = start();
+  const got: string[] = [];
+  let inside = 0;
+  let most = 0;
+  session.subscribe("c", async (event) => {
+    inside += 1;
+    most = Math.max(most, inside);
+    await new Promise<void>((resolve) => world.at(world.time + 5, resolve));
+    inside -= 1;
+    got.push(event.eid);
+  }, { from: "all", bufferEventsMax: 4 });
+  for (let i = 0; i < 60; i += 1) realm.publish("c", "x");
+  await world.run(1_000);
+  expect(most).toBe(1);
+  expect(got).toEqual(Array.from({ length: 60 }, (_, i) => String(i + 1)));
+});
+
+test("what the caller gives is checked before it is sent", async () => {
+  const { world, session } = start();
+  await world.run(10);
+  expect(await code(session.publish("a//b", ""))).toBe("bad_channel_name");
+  expect(await code(session.publish("c", "\ud800"))).toBe("bad_event");
+  expect(await code(session.publish("c", "", { tag: "x".repeat(256) }))).toBe("bad_event");
+  expect(await code(session.publish("c", "", { ttl: 0 }))).toBe("bad_event");
+  expect(() => session.subscribe("c", { from: "-1" })).toThrow(/expected "new"/);
+  session.subscribe("c");
+  expect(() => session.subscribe("c")).toThrow(/already/);
+});
+
+test("a refused subscription rejects `ready` and tells the session", async () => {
+  const { world, realm, session } = start();
+  const codes: string[] = [];
+  session.on("error", (error) => codes.push(error.code));
+  world.accept = (peer) => {
+    realm.accept(peer);
+    const answer = peer.onFrame;
+    peer.onFrame = (data) => {
+      const { type, id } = JSON.parse(String(data)) as { type: string; id: number };
+      if (type !== "subscribe") return answer(data);
+      peer.send(JSON.stringify({ type: "reply", id, error: { code: "unknown_channel", message: "create it" } }));
+    };
+  };
+  const sub = session.subscribe("c");
+  const verdict = code(sub.ready);
+  await world.run(20);
+  expect(await verdict).toBe("unknown_channel");
+  expect(codes).toEqual(["unknown_channel"]);
+  expect(sub.open).toBe(false);
+});
+
+test("close waits for answers, then ends everything and leaves no timer", async () => {
+  const { world, realm, session } = start();
+  await world.run(10);
+  realm.hold = true;
+  const publishing = session.publish("c", "x");
+  const closing = session.close();
+  expect(await code(session.publish("c", "y"))).toBe("closed");
+  await world.run(100);
+  expect(session.state).toBe("open");
+  realm.answer();
+  await world.run(10);
+  await closing;
+  expect(await publishing).toMatchObject({ eid: "1" });
+  expect(session.state).toBe("closed");
+  expect(world.peer.closed).toMatchObject({ code: 1000 });
+  await world.run(10_000);
+  expect(world.timers).toBe(0);
+});
+
+test("close without a link gives up after its time, and says so to the publisher", async () => {
+  const { world, session } = start();
+  world.door = "refuse";
+  const verdict = code(session.publish("c", "x"));
+  const closing = session.close({ flushMs: 50 });
+  world.peer.cut();
+  await world.run(60);
+  await closing;
+  expect(await verdict).toBe("closed");
+});
+
+test("EIDs are ordered as 64-bit numbers", () => {
+  expect(compareEids("9", "10")).toBeLessThan(0);
+  expect(compareEids("18446744073709551615", "18446744073709551614")).toBeGreaterThan(0);
+  expect(compareEids("7", "7")).toBe(0);
+});
