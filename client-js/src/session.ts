@@ -12,15 +12,15 @@ import {
   type GapMessage,
   type Limits,
   type Position,
-  type Publish,
   type Reply,
   type ServerMessage,
   type Welcome,
   checkChannelName,
   checkFrom,
   compareEids,
-  dataBytes,
 } from "./messages.js";
+import { Outbox } from "./outbox.js";
+import { Pulse } from "./pulse.js";
 
 /** `connecting`: a link is being opened; `open`: welcomed; `waiting`: until the next attempt; `closed`: for good. */
 export type State = "connecting" | "open" | "waiting" | "closed";
@@ -72,20 +72,12 @@ export interface Sub {
   newEpoch: string | undefined;
 }
 
-interface Queued extends Publish {
-  readonly bytes: number;
-}
-
 /** How long a welcomed link must live for failures before it to be forgotten. */
 const STEADY_MS = 10_000;
-/** After a hint that the network changed: how long a link may stay silent when asked. */
-const PROBE_MS = 5_000;
 /** First delay's exponent for close codes that mean "later". */
 const LATER = 3;
 
 const OPEN_TIMEOUT_MS = 10_000;
-const QUEUE_EVENTS_MAX = 10_000;
-const QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 
 export class SessionCore {
   state: State = "waiting";
@@ -96,6 +88,7 @@ export class SessionCore {
   attempts = 0;
 
   readonly #settings: SessionSettings;
+  readonly #outbox: Outbox;
   readonly #subs = new Map<string, Sub>();
   /** Subscriptions by their number on the present link. */
   readonly #numbers = new Map<number, Sub>();
@@ -103,10 +96,6 @@ export class SessionCore {
   readonly #asked = new Map<number, Sub>();
   /** Requests that go out before any publish; filled only while a link is up. */
   #control: ClientMessage[] = [];
-  /** Publishes in the order of their ids: sent on this link, and still to be sent on it. */
-  #flying = new Map<number, Queued>();
-  #waiting = new Map<number, Queued>();
-  #queueBytes = 0;
   #outputs: Output[] = [];
   #lastId = 0;
 
@@ -116,16 +105,12 @@ export class SessionCore {
   #attemptAt = 0;
   #openedAt = 0;
   #welcomedAt: number | undefined;
-  #heardAt = 0;
-  #heartbeat = 0;
-  /** When each ping was sent that was not answered. */
-  #pings: number[] = [];
-  #pingedSinceHeard = false;
-  #probeUntil: number | undefined;
+  #pulse = new Pulse(0);
   #drainAfter: number | undefined;
 
   constructor(settings: SessionSettings, now: number) {
     this.#settings = settings;
+    this.#outbox = new Outbox(settings.queueEventsMax, settings.queueBytesMax);
     this.#attemptAt = now;
   }
 
@@ -170,33 +155,25 @@ export class SessionCore {
   /** Takes an event for publishing; its number comes back in `published` or `refused`. Throws `queue_full`. */
   publish(channel: string, body: Body, persistent: boolean | undefined): number {
     this.#checkOpen();
-    checkChannelName(channel);
-    const bytes = dataBytes(body.data);
-    this.#checkRoom(bytes);
-    const id = this.#nextId();
-    this.#waiting.set(id, { type: "publish", id, channel, body, persistent, bytes });
-    this.#queueBytes += bytes;
-    return id;
+    return this.#outbox.add(() => this.#nextId(), channel, body, persistent, this.limits?.event_bytes);
   }
 
   /** Publishes that have no answer yet. */
   get unanswered(): number {
-    return this.#flying.size + this.#waiting.size;
+    return this.#outbox.size;
   }
 
   /** Asks for a round trip; an `rtt` output follows. */
   ping(now: number): void {
     if (this.state !== "open") return;
     this.#control.push({ type: "ping" });
-    this.#pings.push(now);
+    this.#pulse.pinged(now);
   }
 
   /** The network may have changed: tries at once, or asks the link whether it still lives. */
   hint(now: number): void {
     if (this.state === "waiting") this.#attemptAt = now;
-    if (this.state !== "open" || this.#probeUntil !== undefined) return;
-    this.ping(now);
-    this.#probeUntil = now + PROBE_MS;
+    if (this.state === "open" && this.#pulse.probe(now)) this.ping(now);
   }
 
   close(reason = "closed by the application"): void {
@@ -212,9 +189,7 @@ export class SessionCore {
     this.#link = "doomed";
     this.#setState("closed", error);
     for (const sub of [...this.#subs.values()]) this.#drop(sub, error);
-    for (const id of this.#waiting.keys()) this.#outputs.push({ type: "refused", id, error });
-    this.#waiting.clear();
-    this.#queueBytes = 0;
+    for (const id of this.#outbox.drain()) this.#outputs.push({ type: "refused", id, error });
   }
 
   // What happens to the link.
@@ -224,21 +199,14 @@ export class SessionCore {
     if (this.#link !== "opening") return;
     this.#link = "up";
     this.#openedAt = now;
-    this.#heardAt = now;
+    this.#pulse = new Pulse(now);
     this.#control = [{ type: "connect", session: this.id, client: this.#settings.client }];
     for (const sub of this.#subs.values()) this.#ask(sub);
   }
 
-  /** Something came, even if only a part of a message. */
-  heard(now: number): void {
-    this.#heardAt = now;
-    this.#pingedSinceHeard = false;
-    this.#probeUntil = undefined;
-  }
-
   input(now: number, message: ServerMessage): void {
     if (this.#link !== "up") return;
-    this.heard(now);
+    this.#pulse.heard(now);
     if (this.#welcomedAt === undefined && message.type !== "welcome" && message.type !== "close") {
       return this.broken(now, `${message.type} came before welcome`);
     }
@@ -257,8 +225,8 @@ export class SessionCore {
         this.#control.push({ type: "pong" });
         return;
       case "pong": {
-        const sentAt = this.#pings.shift();
-        if (sentAt !== undefined) this.#outputs.push({ type: "rtt", rtt: now - sentAt });
+        const rtt = this.#pulse.ponged(now);
+        if (rtt !== undefined) this.#outputs.push({ type: "rtt", rtt });
         return;
       }
       case "drain":
@@ -306,12 +274,7 @@ export class SessionCore {
     if (control !== undefined) return control;
     // Before a session id is known, a repeated publish could not be recognised as one.
     if (this.id === undefined || this.limits === undefined) return undefined;
-    if (this.#flying.size >= this.limits.publishes_max) return undefined;
-    const [next] = this.#waiting.values();
-    if (next === undefined) return undefined;
-    this.#waiting.delete(next.id);
-    this.#flying.set(next.id, next);
-    return next;
+    return this.#outbox.next(this.limits.publishes_max);
   }
 
   /** What happened since the last time. */
@@ -340,10 +303,8 @@ export class SessionCore {
         return this.#attemptAt;
       case "connecting":
         return this.#openedAt + (this.#settings.openTimeoutMs ?? OPEN_TIMEOUT_MS);
-      case "open": {
-        const due = this.#heardAt + this.#heartbeat * (this.#pingedSinceHeard ? 3 : 1);
-        return Math.min(due, this.#probeUntil ?? Infinity);
-      }
+      case "open":
+        return this.#pulse.deadline();
       case "closed":
         return undefined;
     }
@@ -354,22 +315,6 @@ export class SessionCore {
   #checkOpen(): void {
     if (this.state === "closed") {
       throw new ThroughlineError("closed", "the session is closed: make a new one");
-    }
-  }
-
-  #checkRoom(bytes: number): void {
-    const events = this.#settings.queueEventsMax ?? QUEUE_EVENTS_MAX;
-    const room = this.#settings.queueBytesMax ?? QUEUE_BYTES_MAX;
-    const limit = this.limits?.event_bytes;
-    if (limit !== undefined && bytes > limit) {
-      throw new ThroughlineError("event_too_large", `the data have ${bytes} bytes, this realm takes ${limit}: split them`, limit);
-    }
-    const way = "await some of the promises that publish returned";
-    if (this.unanswered >= events) {
-      throw new ThroughlineError("queue_full", `queueEventsMax: ${events} events wait to be published: ${way}`, events);
-    }
-    if (this.#queueBytes > 0 && this.#queueBytes + bytes > room) {
-      throw new ThroughlineError("queue_full", `queueBytesMax: ${room} bytes wait to be published: ${way}`, room);
     }
   }
 
@@ -406,7 +351,7 @@ export class SessionCore {
       return this.fail(new ThroughlineError("version_not_supported", text));
     }
     this.#welcomedAt = now;
-    this.#heartbeat = Math.max(1, welcome.heartbeat);
+    this.#pulse.interval = Math.max(1, welcome.heartbeat);
     this.id = welcome.session;
     this.limits = welcome.limits;
     this.#outputs.push({ type: "rtt", rtt: now - this.#openedAt });
@@ -419,12 +364,9 @@ export class SessionCore {
       this.#asked.delete(reply.id);
       return this.#subscribed(sub, reply);
     }
-    const publish = this.#flying.get(reply.id);
-    if (publish === undefined) return;
-    // Kept in its place: it is repeated on the next link.
-    if (reply.error?.code === "draining") return;
-    this.#flying.delete(reply.id);
-    this.#queueBytes -= publish.bytes;
+    // Kept in its place when the realm drains: it is repeated on the next link.
+    if (!this.#outbox.awaits(reply.id) || reply.error?.code === "draining") return;
+    this.#outbox.answered(reply.id);
     const { id, error, eid, duplicate } = reply;
     if (error === undefined && eid !== undefined) {
       this.#outputs.push({ type: "published", id, eid, duplicate });
@@ -495,15 +437,12 @@ export class SessionCore {
   }
 
   #heartbeats(now: number): void {
-    if (now >= (this.#probeUntil ?? Infinity) || now >= this.#heardAt + 3 * this.#heartbeat) {
-      const text = `nothing was heard for ${now - this.#heardAt} ms`;
-      this.#dropLink(CloseCode.heartbeat, text);
-      return this.#lost(now, CloseCode.heartbeat, text);
-    }
-    if (!this.#pingedSinceHeard && now >= this.#heardAt + this.#heartbeat) {
-      this.#pingedSinceHeard = true;
-      this.ping(now);
-    }
+    const due = this.#pulse.check(now);
+    if (due === "ping") this.ping(now);
+    if (due !== "dead") return;
+    const text = `nothing was heard for ${this.#pulse.silence(now)} ms`;
+    this.#dropLink(CloseCode.heartbeat, text);
+    this.#lost(now, CloseCode.heartbeat, text);
   }
 
   #dropLink(code: number, reason: string): void {
@@ -540,11 +479,7 @@ export class SessionCore {
     this.#link = "none";
     this.#welcomedAt = undefined;
     this.#control = [];
-    this.#pings = [];
-    this.#pingedSinceHeard = false;
-    this.#probeUntil = undefined;
     for (const sub of this.#subs.values()) this.#forget(sub);
-    this.#waiting = new Map([...this.#flying, ...this.#waiting]);
-    this.#flying = new Map();
+    this.#outbox.rewind();
   }
 }

@@ -1,0 +1,253 @@
+// The page that a realm shows at its root: the client at work.
+
+import { Session, type Subscription, type ThroughlineEvent, ThroughlineError } from "../src/index.js";
+import { EventList } from "./list.js";
+import { Plot } from "./plot.js";
+
+const PING_MS = 2_000;
+const SUMMARY_MS = 10_000;
+
+function element<T extends HTMLElement>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`the page lacks #${id}`);
+  return found;
+}
+
+const plain = (id: string): HTMLElement => element(id, HTMLElement);
+const channel = element("channel", HTMLInputElement);
+const from = element("from", HTMLInputElement);
+const data = element("data", HTMLTextAreaElement);
+const tag = element("tag", HTMLInputElement);
+const hold = element("hold", HTMLButtonElement);
+const result = plain("result");
+
+const session = new Session(undefined, { client: "throughline-page" });
+const list = new EventList(plain("events"));
+const plot = new Plot(element("plot", HTMLCanvasElement), performance.now());
+const subscriptions = new Map<string, Subscription>();
+let total = 0;
+let told = 0;
+let lostAt: number | undefined;
+
+function say(text: string, kind: "good" | "error"): void {
+  result.textContent = text;
+  result.dataset["kind"] = kind;
+}
+
+function words(error: unknown): string {
+  if (error instanceof ThroughlineError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+// The session.
+
+function showPath(): void {
+  const { transport, rtt, links, failure } = session.path;
+  plain("transport").textContent = transport;
+  plain("links").textContent = String(links);
+  plain("rtt").textContent = rtt === undefined ? "–" : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`;
+  plain("failure").hidden = session.state === "open" || failure === undefined;
+  plain("failure").textContent = failure ?? "";
+}
+
+function showState(): void {
+  const state = plain("state");
+  if (session.state === "waiting" && lostAt === undefined) {
+    lostAt = performance.now();
+    plot.cut(lostAt);
+    list.addNote("the link was lost; what is missed meanwhile will follow", false);
+  }
+  if (session.state === "open" && lostAt !== undefined) {
+    list.addNote(`linked again after ${((performance.now() - lostAt) / 1000).toFixed(1)} s`, true);
+    lostAt = undefined;
+  }
+  state.dataset["state"] = session.state;
+  state.textContent = session.state;
+  showPath();
+}
+
+session.on("state", showState);
+session.on("rtt", showPath);
+session.on("gap", (gap) => list.addGap(gap));
+session.on("drain", () => list.addNote("the realm is stopping", false));
+session.on("error", (error) => say(words(error), "error"));
+
+// Subscribing.
+
+function received(event: ThroughlineEvent): void {
+  total += 1;
+  plot.add(performance.now(), 1, event.data.length);
+  list.add(event);
+}
+
+function chip(name: string, sub: Subscription): void {
+  const row = document.createElement("li");
+  const label = document.createElement("span");
+  const button = document.createElement("button");
+  label.textContent = name;
+  button.type = "button";
+  button.textContent = "×";
+  button.setAttribute("aria-label", `Unsubscribe from ${name}`);
+  const end = (): void => {
+    subscriptions.delete(name);
+    row.remove();
+  };
+  button.addEventListener("click", () => {
+    sub.close();
+    end();
+    channel.focus();
+  });
+  sub.on("error", end);
+  row.append(label, button);
+  plain("subscriptions").append(row);
+}
+
+function subscribe(name: string, position: string): boolean {
+  try {
+    const sub = session.subscribe(name, received, { from: position });
+    subscriptions.set(name, sub);
+    chip(name, sub);
+    return true;
+  } catch (error) {
+    say(words(error), "error");
+    return false;
+  }
+}
+
+plain("subscribe-form").addEventListener("submit", (submit) => {
+  submit.preventDefault();
+  if (!subscribe(channel.value.trim(), from.value.trim())) return;
+  say(`subscribed to ${channel.value.trim()}`, "good");
+  const state = new URLSearchParams({ channel: channel.value.trim(), from: from.value.trim() });
+  history.replaceState(null, "", `#${state.toString()}`);
+});
+
+// Publishing.
+
+async function publish(name: string, text: string, label: string): Promise<void> {
+  // Whoever publishes first wants to see the event come.
+  if (subscriptions.size === 0) subscribe(name, "new");
+  const started = performance.now();
+  try {
+    const { eid, duplicate } = await session.publish(name, text, label === "" ? {} : { tag: label });
+    const took = (performance.now() - started).toFixed(1);
+    say(`EID ${eid} after ${took} ms${duplicate ? " (stored before)" : ""}`, "good");
+  } catch (error) {
+    say(words(error), "error");
+  }
+}
+
+plain("publish-form").addEventListener("submit", (submit) => {
+  submit.preventDefault();
+  if (session.state !== "open") say("waiting for the link; the event will be published then", "good");
+  void publish(channel.value.trim(), data.value, tag.value);
+});
+
+data.addEventListener("keydown", (key) => {
+  if (key.key !== "Enter" || key.shiftKey || key.isComposing) return;
+  key.preventDefault();
+  element("publish-form", HTMLFormElement).requestSubmit();
+});
+
+// Lines for a shell.
+
+const quoted = (text: string): string => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+function showLines(): void {
+  const name = channel.value.trim() || "demo";
+  const path = name.split("/").map(encodeURIComponent).join("/");
+  plain("curl").textContent = `curl -d ${quoted(data.value.slice(0, 200) || "hello")} ${quoted(`${session.url}throughline/v1/channels/${path}/events`)}`;
+  plain("command").textContent = `throughline subscribe ${quoted(name)} --url ${quoted(session.url.replace(/\/$/, ""))}`;
+}
+
+channel.addEventListener("input", showLines);
+data.addEventListener("input", showLines);
+
+async function copy(button: HTMLElement, source: HTMLElement): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(source.textContent ?? "");
+    button.textContent = "Copied";
+  } catch {
+    getSelection()?.selectAllChildren(source);
+    button.textContent = "Selected";
+  }
+  setTimeout(() => (button.textContent = "Copy"), 1_500);
+}
+
+for (const button of document.querySelectorAll<HTMLElement>("[data-copy]")) {
+  button.addEventListener("click", () => void copy(button, plain(button.dataset["copy"] ?? "")));
+}
+
+// Keys and buttons.
+
+function toggleHold(): void {
+  list.held = !list.held;
+  hold.setAttribute("aria-pressed", String(list.held));
+}
+
+hold.addEventListener("click", toggleHold);
+plain("clear").addEventListener("click", () => list.clear());
+
+const keys: Readonly<Record<string, () => void>> = {
+  p: () => data.focus(),
+  s: () => channel.focus(),
+  h: toggleHold,
+  c: () => list.clear(),
+};
+
+document.addEventListener("keydown", (key) => {
+  const inField = key.target instanceof HTMLInputElement || key.target instanceof HTMLTextAreaElement;
+  if (inField && key.key === "Escape") (key.target as HTMLElement).blur();
+  const act = keys[key.key];
+  if (inField || act === undefined || key.ctrlKey || key.metaKey || key.altKey) return;
+  key.preventDefault();
+  act();
+});
+
+// What moves: once per frame, and nothing while nobody looks.
+
+const size = (bytes: number): string => {
+  if (bytes < 1_000) return `${Math.round(bytes)} B/s`;
+  return bytes < 1_000_000 ? `${(bytes / 1_000).toFixed(1)} kB/s` : `${(bytes / 1_000_000).toFixed(1)} MB/s`;
+};
+
+function put(id: string, text: string): void {
+  const target = plain(id);
+  if (target.textContent !== text) target.textContent = text;
+}
+
+function frame(): void {
+  const now = performance.now();
+  list.write(now);
+  plot.draw(now);
+  const { events, bytes } = plot.rate(now);
+  put("rate", events < 10 && events > 0 ? events.toFixed(1) : Math.round(events).toLocaleString("en"));
+  put("bytes", size(bytes));
+  put("total", total.toLocaleString("en"));
+  plain("empty").hidden = !list.empty;
+  requestAnimationFrame(frame);
+}
+
+function summarise(): void {
+  if (total !== told) put("summary", `${(total - told).toLocaleString("en")} new events, ${total.toLocaleString("en")} in all`);
+  told = total;
+}
+
+setInterval(() => document.visibilityState === "visible" && session.ping(), PING_MS);
+setInterval(summarise, SUMMARY_MS);
+
+function fromHash(): void {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  const name = wanted.get("channel");
+  if (name === null || subscriptions.has(name)) return;
+  channel.value = name;
+  from.value = wanted.get("from") ?? "new";
+  showLines();
+  subscribe(name, from.value);
+}
+
+addEventListener("hashchange", fromHash);
+fromHash();
+showLines();
+showState();
+requestAnimationFrame(frame);
