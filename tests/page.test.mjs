@@ -77,6 +77,9 @@ for (const name of ["chromium", "firefox"]) {
   test(`the page works from the keyboard alone: ${name}`, async () => {
     const page = await open(name, `#channel=keys-${name}&from=all`);
     await reach(page, "data");
+    await page.keyboard.down("Control");
+    await page.keyboard.press("a");
+    await page.keyboard.up("Control");
     await page.keyboard.type("typed, not clicked");
     await page.keyboard.press("Enter");
     const rows = await shown(page, "typed, not clicked");

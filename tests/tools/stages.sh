@@ -95,4 +95,55 @@ stage_doc() {
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
 }
 
+# Checks, tests and builds the TypeScript client; what is committed must be what the build makes, byte for byte.
+stage_js() {
+    npm_packages client-js
+    npm --prefix client-js run check
+    npm --prefix client-js test
+    built=$(mktemp -d)
+    trap 'rm -rf "$built"' EXIT
+    ASSETS=$built npm --prefix client-js run build
+    diff -rq "$built" crates/server/assets || missing "a commit of what npm run build makes of client-js"
+}
+
+stage_release() {
+    cargo build --release -p throughline --locked
+}
+
+# Runs whole-system tests, given by name, against the release build.
+system_tests() {
+    debian_packages
+    python_packages
+    npm_packages tests
+    export THROUGHLINE=$CARGO_TARGET_DIR/release/throughline
+    [ -x "$THROUGHLINE" ] || stage_release
+    node --test --test-concurrency=1 --test-reporter=spec "${@/%/.test.mjs}"
+}
+
+stage_system() {
+    system_tests tests/session tests/websocket tests/foreign
+}
+
+stage_browsers() {
+    system_tests tests/page tests/main-job
+}
+
+stage_autobahn() {
+    cargo build -p throughline-client --example autobahn_client --locked
+    system_tests tests/autobahn
+}
+
+# A few cycles of each kind; tests/crash.mjs --cycles 200 is the whole of it.
+stage_crash() {
+    system_tests tests/crash
+}
+
+# Some seconds for every fuzz target: enough to see that it runs and finds nothing near its seeds.
+stage_fuzz() {
+    local target
+    for target in fuzz/fuzz_targets/*.rs; do
+        fuzz/run "$(basename "$target" .rs)" "${FUZZ_SECONDS:-5}"
+    done
+}
+
 "stage_$1"

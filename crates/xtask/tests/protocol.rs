@@ -109,22 +109,45 @@ fn every_message_type_is_understood() {
     report::none("the codec knows every message of section 4", "add it to the codec", &findings);
 }
 
-/// Numbers from 4000 to 4299 that a source names.
-fn numbers(text: &str) -> BTreeSet<u16> {
-    let parts = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
-    parts.filter_map(|part| part.parse().ok()).filter(|code| (4000..4300).contains(code)).collect()
+/// Words in double quotes, in order.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('"').skip(1).step_by(2)
+}
+
+/// What stands between the line that holds `begin` and the next line that begins with `end`.
+fn block(path: &str, begin: &str, end: char) -> String {
+    let text = tree::read(path);
+    let lines = text.lines().skip_while(|line| !line.contains(begin)).skip(1).take_while(|line| !line.starts_with(end));
+    let block: String = lines.map(|line| format!("{line}\n")).collect();
+    assert!(!block.is_empty(), "{path}: nothing stands below a line with {begin:?}");
+    block
 }
 
 #[test]
 fn typescript_knows_the_same_close_codes() {
-    let coded: BTreeSet<u16> = CloseCode::ALL.iter().map(|code| code.code()).collect();
-    // Ends of the ranges of section 7.
-    let ranges = BTreeSet::from([4000, 4099, 4100, 4199, 4200, 4299]);
-    let mut findings = Vec::new();
-    for file in tree::files_with(&["ts"]).into_iter().filter(|file| file.path.starts_with("client-js/src/")) {
-        let strange = numbers(&file.text).into_iter().filter(|code| !coded.contains(code) && !ranges.contains(code));
-        findings
-            .extend(strange.map(|code| format!("{}: close code {code} is not in PROTOCOL.md section 7", file.path)));
-    }
-    report::none("TypeScript uses the close codes of the protocol", "use one of section 7, or document it", &findings);
+    let text = block("client-js/src/close.ts", "export const CloseCode", '}');
+    let pairs = text.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once(": "));
+    let typescript: BTreeSet<(&str, u16)> = pairs.filter_map(|(name, code)| Some((name, code.parse().ok()?))).collect();
+    let rust = CloseCode::ALL.iter().map(|code| (code.name(), code.code())).collect();
+    assert_eq!(typescript, rust, "client-js/src/close.ts and CloseCode::ALL");
+}
+
+#[test]
+fn typescript_knows_the_same_error_codes() {
+    let text = block("client-js/src/errors.ts", "export const ERROR_CODES", ']');
+    let typescript: BTreeSet<&str> = quoted(&text).collect();
+    assert_eq!(
+        typescript,
+        ErrorCode::ALL.iter().map(|code| code.name()).collect(),
+        "client-js/src/errors.ts and ErrorCode::ALL"
+    );
+}
+
+#[test]
+fn typescript_knows_the_same_messages() {
+    let text = tree::read("client-js/src/messages.ts");
+    let fields = text.lines().filter_map(|line| line.split_once("readonly type: ")?.1.split([';', '}']).next());
+    let typescript: BTreeSet<&str> = fields.flat_map(quoted).collect();
+    let rust = CLIENT_TYPES.into_iter().chain(SERVER_TYPES).collect();
+    assert_eq!(typescript, rust, "client-js/src/messages.ts and the messages of section 4");
 }
