@@ -177,12 +177,18 @@ impl Channel {
         }
     }
 
-    /// Has a watcher told of new events and of the channel's end. Nothing happens when it is told already, or is not registered.
+    /// Has a watcher told of new events and of the channel's end; at once, if that was already. Nothing happens when it is
+    /// told already, or is not registered.
     pub fn watch(&self, id: WatcherId) {
         let watchers = self.shared.watchers.read().unwrap_or_else(PoisonError::into_inner);
         let Some(watcher) = watchers.get(id.0 as usize).map(Arc::clone) else { return };
         drop(watchers);
         let mut state = self.lock();
+        if state.closed == Some(Closed::Deleted) {
+            drop(state);
+            watcher.deleted(self.number);
+            return;
+        }
         if !state.watches.iter().any(|watch| watch.id == id) {
             state.watches.push(Watch { id, watcher, told: false });
         }

@@ -100,7 +100,7 @@ impl Engine {
         now: u64,
     ) -> Result<Arc<Engine>, OpenError> {
         let stored = store.channels().map_err(OpenError::Store)?;
-        let number_next = stored.iter().map(|channel| channel.record.number + 1).max().unwrap_or(0);
+        let number_next = stored.iter().map(|channel| channel.record.number.saturating_add(1)).max().unwrap_or(0);
         let engine = Engine {
             shared: Arc::new(Shared::new(settings, store)),
             names: RwLock::default(),
@@ -113,10 +113,8 @@ impl Engine {
         for (name, attributes) in configured {
             check_channel_name(name).map_err(|fault| OpenError::Name { name: name.clone(), fault })?;
             engine.create(name, *attributes, now).map_err(|fault| match fault {
-                CreateError::Conflict(stored) => {
-                    OpenError::Kind { name: name.clone(), stored: stored.kind, configured: attributes.kind }
-                }
-                CreateError::Reply(fault) => OpenError::Attributes { name: name.clone(), fault },
+                CreateError::Conflict(_) => OpenError::Twice(name.clone()),
+                CreateError::Reply(fault) => OpenError::Channel { name: name.clone(), fault },
             })?;
         }
         Ok(Arc::new(engine))
@@ -136,7 +134,7 @@ impl Engine {
                 return Err(OpenError::Kind { name: record.name.into_string(), stored, configured });
             }
             let name = || record.name.to_string();
-            error::check_attributes(&wanted).map_err(|fault| OpenError::Attributes { name: name(), fault })?;
+            error::check_attributes(&wanted).map_err(|fault| OpenError::Channel { name: name(), fault })?;
             record.attributes = wanted;
             self.shared.store.put_channel(&record).map_err(OpenError::Store)?;
         }

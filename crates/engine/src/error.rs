@@ -20,13 +20,15 @@ pub enum OpenError {
         /// What is wrong with it.
         fault: BadChannelName,
     },
-    /// A limit of a configured channel is zero.
-    Attributes {
+    /// A configured channel cannot be created.
+    Channel {
         /// The channel.
         name: String,
-        /// Which one, and the way out.
+        /// Why, and the way out.
         fault: ReplyError,
     },
+    /// A channel is configured twice, with different attributes. Holds its name.
+    Twice(String),
     /// A configured channel is on disk as another type.
     Kind {
         /// The channel.
@@ -43,7 +45,10 @@ impl fmt::Display for OpenError {
         match self {
             OpenError::Store(error) => error.fmt(f),
             OpenError::Name { name, fault } => write!(f, "configured channel {name:?}: {fault}"),
-            OpenError::Attributes { name, fault } => write!(f, "configured channel {name:?}: {}", fault.message),
+            OpenError::Channel { name, fault } => write!(f, "configured channel {name:?}: {}", fault.message),
+            OpenError::Twice(name) => {
+                write!(f, "channel {name:?} is configured twice, with different attributes; remove one")
+            }
             OpenError::Kind { name, stored, configured } => write!(
                 f,
                 "configured channel {name:?} is of type {configured}, but its events on disk are those of type {stored}; \
@@ -57,7 +62,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Name { fault, .. } => Some(fault),
-            OpenError::Store(_) | OpenError::Attributes { .. } | OpenError::Kind { .. } => None,
+            OpenError::Store(_) | OpenError::Channel { .. } | OpenError::Twice(_) | OpenError::Kind { .. } => None,
         }
     }
 }

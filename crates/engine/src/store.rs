@@ -57,7 +57,8 @@ pub struct Append {
     pub event: Arc<Event>,
     /// Its publisher; goes into the session's window in the same commit.
     pub origin: Option<Origin>,
-    /// Called once, from the store's thread, when the event is durable or has failed.
+    /// Called once, from the store's thread, when the event is durable or has failed; after a failure the event is never read, not even
+    /// when the store is opened again. May call the store, but not wait for it.
     pub done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
@@ -99,7 +100,7 @@ pub trait Store: Send + Sync {
     fn delete_channel(&self, number: u32) -> Result<(), StoreError>;
 
     /// Queues an event for the next group commit. Events become durable in the order of these calls; `done` is called in that order too.
-    /// The caller bounds what is queued.
+    /// The caller bounds what is queued. It may hold a lock that `done` takes, so `done` must be neither called nor dropped in here.
     fn append(&self, append: Append);
 
     /// Queues the removal of a channel's events up to `through`. Need not be durable at once.

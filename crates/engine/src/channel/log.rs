@@ -68,7 +68,8 @@ pub(crate) struct Log {
     pub(crate) removed: Removed,
     /// On `mixed` channels: EIDs up to this one that are not on disk may have been given out before the realm's start.
     pub(crate) lost: Eid,
-    /// The newest event on disk. It stays there, expired or not, so that its EID is not given out again after a restart.
+    /// The newest event on disk. On a `persistent` channel it stays there, expired or not, so that its EID is not given out again after
+    /// a restart; a `mixed` one has its reserved EIDs for that.
     newest_stored: Eid,
     trimmed: Eid,
     untrimmed_events: u64,
@@ -100,7 +101,12 @@ impl Log {
     }
 
     pub(crate) fn recovered(attributes: ChannelAttributes, settings: &Settings, found: Recovered) -> Log {
-        let only_ttl = attributes.ttl.is_some() && attributes.capacity.is_none() && attributes.bytes.is_none();
+        // The disk does not say why what is below its first event went; this is the likeliest.
+        let reason = match attributes {
+            ChannelAttributes { kind: ChannelKind::Mixed, .. } => GapReason::Restart,
+            ChannelAttributes { ttl: Some(_), capacity: None, bytes: None, .. } => GapReason::Expired,
+            _ => GapReason::Capacity,
+        };
         let gone = if found.events == 0 { found.last.0 } else { found.first.0.saturating_sub(1) };
         Log {
             attributes,
@@ -116,10 +122,7 @@ impl Log {
             bytes: found.bytes,
             index: VecDeque::new(),
             unindexed: found.events,
-            removed: Removed {
-                through: Eid(gone),
-                reason: if only_ttl { GapReason::Expired } else { GapReason::Capacity },
-            },
+            removed: Removed { through: Eid(gone), reason },
             lost: found.lost,
             newest_stored: found.last,
             trimmed: Eid(gone),
@@ -286,18 +289,20 @@ impl Log {
         self.index.back().map_or(self.removed.through, |meta| meta.eid.max(self.removed.through))
     }
 
-    /// Fills `index` with the events on disk after [`Log::index_end`], complete up to `coverage`.
+    /// Fills `index` with the events after [`Log::index_end`]: those that the disk gave, which are complete up to `coverage`, and
+    /// those in memory.
     pub(crate) fn extend_index(&mut self, stored: &[Arc<Event>], coverage: Eid) {
-        let coverage = coverage.min(self.head);
         let after = self.index_end();
-        let wanted = |event: &&Arc<Event>| event.eid > after && event.eid <= coverage;
-        let memory = self.ring.iter().filter(|entry| !entry.stored).map(|entry| &entry.event);
-        let mut found: Vec<Meta> =
-            stored.iter().chain(&self.aside).chain(memory).filter(wanted).map(|event| self.meta(event)).collect();
+        let end = if coverage >= self.floor { self.head } else { coverage };
+        let memory = self.ring.iter().filter(|entry| !entry.stored || entry.event.eid > coverage);
+        let memory = self.aside.iter().chain(memory.map(|entry| &entry.event));
+        let disk = stored.iter().filter(|event| event.eid <= coverage);
+        let wanted = disk.chain(memory).filter(|event| event.eid > after && event.eid <= end);
+        let mut found: Vec<Meta> = wanted.map(|event| self.meta(event)).collect();
         found.sort_unstable_by_key(|meta| meta.eid);
         self.unindexed = self.unindexed.saturating_sub(found.len() as u64);
         self.index.extend(found);
-        if coverage == self.head {
+        if end == self.head {
             self.unindexed = 0;
             self.events = self.index.len() as u64;
             self.bytes = self.index.iter().map(|meta| u64::from(meta.weight)).sum();
@@ -309,7 +314,7 @@ impl Log {
         let batch = |limit: Option<u64>| limit.map_or(u64::MAX, |limit| (limit / 16).max(1));
         let worth = self.untrimmed_events >= batch(self.attributes.capacity).min(TRIM_EVENTS_MAX)
             || self.untrimmed_bytes >= batch(self.attributes.bytes);
-        let through = Eid(self.removed.through.0.min(self.newest_stored.0.saturating_sub(1)));
+        let through = self.trimmable();
         if through <= self.trimmed || !(worth || all) {
             return None;
         }
@@ -321,7 +326,15 @@ impl Log {
 
     /// True when removed events are still on disk.
     pub(crate) fn untrimmed(&self) -> bool {
-        self.on_disk() && self.removed.through.0.min(self.newest_stored.0.saturating_sub(1)) > self.trimmed.0
+        self.trimmable() > self.trimmed
+    }
+
+    fn trimmable(&self) -> Eid {
+        match self.attributes.kind {
+            ChannelKind::Transient | ChannelKind::Reliable => Eid::NONE,
+            ChannelKind::Persistent => Eid(self.removed.through.0.min(self.newest_stored.0.saturating_sub(1))),
+            ChannelKind::Mixed => self.removed.through,
+        }
     }
 
     /// The cursor before everything that is kept.

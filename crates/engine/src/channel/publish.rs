@@ -85,6 +85,9 @@ impl Channel {
                 Attempt::Decided(result) => return Some(result),
                 Attempt::Visible(published, notices) => {
                     self.tell(notices);
+                    if self.attributes.kind.on_disk() {
+                        self.fill_index(now);
+                    }
                     return Some(Ok(published));
                 }
                 Attempt::Waiting => {

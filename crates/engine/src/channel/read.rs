@@ -8,7 +8,7 @@ use throughline_wire::message::{ErrorCode, From, Gap, GapReason, ReplyError};
 
 use super::gather::Gather;
 use super::log::Log;
-use super::{Channel, State};
+use super::{Channel, Closed, State};
 use crate::store::StoreError;
 use crate::types::{ChannelKind, Page, Position, Read, ReadLimit};
 
@@ -26,8 +26,8 @@ impl Channel {
     pub fn position(&self, from: From, now: u64) -> Result<Position, ReplyError> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(super::Closed::Deleted) = state.closed {
-            return Err(self.closed_error(super::Closed::Deleted));
+        if let Some(closed @ Closed::Deleted) = state.closed {
+            return Err(self.closed_error(closed));
         }
         self.expire_front(state, now);
         let at = |cursor| Ok(Position { cursor, epoch: self.epoch, gap: None });
@@ -56,11 +56,12 @@ impl Channel {
     }
 
     /// The events after a cursor, as far as memory holds them. Never waits for the disk. The first events after `after` that are
-    /// gone are reported by the page's gap; a gap further on ends the page and begins the next one.
+    /// gone are reported by the page's gap; a gap further on ends the page and begins the next one. Of a channel that was deleted
+    /// there is nothing to read.
     pub fn read(&self, after: Eid, limit: ReadLimit, now: u64) -> Read {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if after >= state.log.head {
+        if after >= state.log.head || state.closed == Some(Closed::Deleted) {
             return Read::Page(Page { next: after, ..Page::default() });
         }
         self.expire_front(state, now);
@@ -81,12 +82,18 @@ impl Channel {
             let start = {
                 let mut guard = self.lock();
                 let state = &mut *guard;
+                if state.closed == Some(Closed::Deleted) {
+                    return Ok(Page { next: after, ..Page::default() });
+                }
                 self.expire_front(state, now);
                 page.cursor.max(state.log.removed.through)
             };
             let stored = self.read_disk(start, limit)?;
             let guard = self.lock();
             let state: &State = &guard;
+            if state.closed == Some(Closed::Deleted) {
+                return Ok(Page { next: after, ..Page::default() });
+            }
             let head = state.log.head;
             let flow = read_merged(&mut page, &state.log, &stored, now);
             if flow.is_break() || !page.is_empty() || page.cursor >= head {

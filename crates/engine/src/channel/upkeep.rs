@@ -160,6 +160,9 @@ impl Channel {
         let exact = {
             let mut state = self.lock();
             state.closed = Some(closed);
+            if let Some(through) = state.log.trim(closed == Closed::Stopping) {
+                self.shared.store.trim(self.number, through);
+            }
             let mixed = self.attributes.kind == ChannelKind::Mixed;
             (mixed && closed == Closed::Stopping && state.reserved > state.assigned).then_some(state.assigned)
         };
