@@ -367,3 +367,38 @@ fn close(payload: &[u8]) -> Result<Option<(u16, &str)>, Rule> {
     let reason = core::str::from_utf8(reason).map_err(|_| Rule::Utf8)?;
     Ok(Some((code, reason)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decoder, Message, Role};
+    use alloc::vec;
+
+    #[test]
+    fn an_announced_length_allocates_nothing() {
+        let mut decoder = Decoder::new(Role::Client, false);
+        let mut bytes = [0x82, 127, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3];
+        assert_eq!(decoder.decode(&mut &mut bytes[..], None, usize::MAX), Ok(None));
+        let mut more = vec![7; 1000];
+        assert_eq!(decoder.decode(&mut more.as_mut_slice(), None, usize::MAX), Ok(None));
+        let partial = decoder.partial.as_ref().expect("a message is incomplete");
+        assert_eq!(partial.message.len(), 1003);
+        assert!(partial.message.capacity() <= 2006);
+    }
+
+    #[test]
+    fn memory_stays_below_the_limit_and_is_freed_with_the_message() {
+        let mut decoder = Decoder::new(Role::Client, false);
+        let mut begin = [0x02, 126, 0x03, 0xE8];
+        assert_eq!(decoder.decode(&mut &mut begin[..], None, 1000), Ok(None));
+        for _ in 0..999 {
+            assert_eq!(decoder.decode(&mut &mut [7][..], None, 1000), Ok(None));
+        }
+        let capacity = decoder.partial.as_ref().map(|partial| partial.message.capacity());
+        assert!(capacity.is_some_and(|bytes| bytes <= 1000));
+        let mut end = [7, 0x80, 0x00];
+        let whole = decoder.decode(&mut &mut end[..], None, 1000);
+        assert_eq!(whole, Ok(Some(Message::Binary(&[7; 1000]))));
+        assert_eq!(decoder.decode(&mut &mut [][..], None, 1000), Ok(None));
+        assert!(decoder.partial.is_none());
+    }
+}

@@ -160,7 +160,7 @@ impl Inflater {
                 if input.is_empty() {
                     return Ok(true);
                 }
-            } else if produced < room || (full && consumed == 0) {
+            } else if produced < room {
                 return if input.is_empty() { Ok(false) } else { Err(Rule::Deflate) };
             }
         }
@@ -189,5 +189,57 @@ impl Inflater {
             self.inflate.set_dictionary(history).map_err(|_| Rule::Deflate)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Compressor, Inflater, RETAINED_BYTES, Rule};
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn a_bomb_takes_no_more_memory_than_the_limit() {
+        let limit = 1 << 20;
+        let mut compressed = Vec::new();
+        Compressor::new(15).compress(&vec![0; 20 * limit], &mut compressed);
+        let mut inflater = Inflater::new(15, false);
+        assert_eq!(inflater.inflate(&compressed, limit), Err(Rule::TooBig(limit)));
+        assert!(inflater.output.capacity() <= limit);
+        inflater.trim();
+        assert!(inflater.output.capacity() <= RETAINED_BYTES);
+    }
+
+    #[test]
+    fn the_limit_itself_is_allowed() {
+        let mut compressor = Compressor::new(15);
+        let mut inflater = Inflater::new(15, false);
+        for length in [0, 1, 4095, 4096, 4097, 70_000] {
+            let payload = vec![b'x'; length];
+            let mut compressed = Vec::new();
+            compressor.compress(&payload, &mut compressed);
+            assert_eq!(inflater.inflate(&compressed, length), Ok(&payload[..]));
+            if length > 0 {
+                assert_eq!(inflater.inflate(&compressed, length - 1), Err(Rule::TooBig(length - 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn endless_streams_in_a_message_are_refused() {
+        // An empty last block of fixed codes is ten bits.
+        let many = [0x03, 0x00].repeat(1000);
+        assert_eq!(Inflater::new(15, false).inflate(&many, 1000), Err(Rule::Deflate));
+    }
+
+    #[test]
+    fn broken_data_do_not_spoil_the_next_message() {
+        let mut compressed = Vec::new();
+        Compressor::new(9).compress(b"good", &mut compressed);
+        let mut inflater = Inflater::new(15, false);
+        for broken in [&[0xFF_u8, 0xFF, 0xFF][..], &[0x06], &[0x00, 0x01, 0x00]] {
+            assert_eq!(inflater.inflate(broken, 1000), Err(Rule::Deflate), "{broken:?}");
+            assert_eq!(inflater.inflate(&compressed, 1000), Ok(&b"good"[..]));
+        }
     }
 }
