@@ -1,0 +1,39 @@
+// The files that the server embeds are those which these sources give, and they are small.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { afterAll, expect, test } from "vitest";
+
+const GZIP_BYTES_MAX = 12_000;
+const committed = fileURLToPath(new URL("../../crates/server/assets", import.meta.url));
+const fresh = mkdtempSync(join(tmpdir(), "throughline-assets-"));
+
+afterAll(() => rmSync(fresh, { recursive: true }));
+
+test("the committed files are up to date, byte for byte", () => {
+  execFileSync(process.execPath, [fileURLToPath(new URL("../build.mjs", import.meta.url))], { env: { ...process.env, ASSETS: fresh } });
+  for (const name of ["throughline.js", "throughline.iife.js", "page.js", "page.css", "index.html"]) {
+    const same = readFileSync(join(fresh, name)).equals(readFileSync(join(committed, name)));
+    expect(same, `${name} differs: run npm run build and commit what it writes`).toBe(true);
+  }
+});
+
+test(`the client has at most ${GZIP_BYTES_MAX} bytes when compressed`, () => {
+  expect(gzipSync(readFileSync(join(committed, "throughline.js")), { level: 9 }).length).toBeLessThan(GZIP_BYTES_MAX);
+});
+
+test("nothing of it comes from elsewhere", () => {
+  for (const name of ["index.html", "page.css"]) {
+    const addresses = readFileSync(join(committed, name), "utf8").match(/(?:src|href|url)[=(]["']?(?:https?:)?\/[^\s"')>]*/g);
+    expect(addresses, name).toBeNull();
+  }
+});
+
+test("the page has no inline script and no inline style", () => {
+  const html = readFileSync(join(committed, "index.html"), "utf8");
+  expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=/);
+});
