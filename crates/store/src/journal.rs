@@ -228,3 +228,55 @@ fn commit_number(item: &[u8]) -> Option<u64> {
     let (_, body) = item.split_at_checked(ITEM_HEAD)?;
     body.strip_prefix(COMMIT_KEY)?.try_into().map(u64::from_be_bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use throughline_engine::store::{Append, ChannelRecord, Store};
+    use throughline_engine::types::{ChannelAttributes, ChannelKind, Origin};
+    use throughline_wire::event::{Body, Data, Eid, Epoch, Event, SessionId};
+
+    use super::*;
+    use crate::disk::{Disk, database_dir};
+    use crate::{FjallStore, StoreSettings, recovery};
+
+    fn append(store: &FjallStore, eid: u64) {
+        let (to, from) = channel();
+        let event = Arc::new(Event { eid: Eid(eid), time: 1, body: Body::new(Data::text("x")) });
+        let origin = Some(Origin { session: SessionId(1), number: eid });
+        let done = Box::new(move |outcome| to.send(outcome).unwrap());
+        store.append(Append { channel: 1, event, origin, done });
+        assert_eq!(from.recv().unwrap(), Ok(()));
+    }
+
+    /// What a commit that was written in full leaves when only its fdatasync failed.
+    #[test]
+    fn a_failed_commit_that_is_in_the_journal_in_full_is_cut_off_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { free_bytes_min: 0, ..StoreSettings::new(dir.path()) };
+        let store = FjallStore::open(settings.clone(), 0).unwrap();
+        let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
+        let record = ChannelRecord { number: 1, name: "a".into(), attributes, epoch: Epoch(1), reserved: Eid(0) };
+        store.put_channel(&record).unwrap();
+        append(&store, 1);
+        append(&store, 2);
+        drop(store);
+
+        let state = |failed| {
+            let disk = Disk::open(&settings, failed).unwrap();
+            let state = recovery::load(&settings, &disk).unwrap();
+            let stored = recovery::channels(&disk, &state.counters).unwrap().remove(0);
+            (state.commit, stored.last.0, stored.events, stored.windows[0].1.entries.len())
+        };
+        let (commit, ..) = state(None);
+        assert_eq!(state(Some(commit - 1)), (commit, 2, 2, 2));
+        assert_eq!(state(Some(commit)), (commit - 1, 1, 1, 1));
+        repair(&database_dir(&settings), None).unwrap();
+        let store = FjallStore::open(settings.clone(), 0).unwrap();
+        append(&store, 3);
+        let eids = store.read(1, Eid::NONE, 9, 999).unwrap().iter().map(|e| e.eid.0).collect::<Vec<_>>();
+        assert_eq!(eids, [1, 3]);
+    }
+}
