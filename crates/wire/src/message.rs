@@ -3,7 +3,7 @@
 mod decode;
 mod encode;
 
-pub use decode::DecodeError;
+pub use decode::{DecodeError, decode_event_object};
 pub use encode::{MessageKind, encode_event, encode_event_object, write_json_string};
 
 use alloc::borrow::Cow;
@@ -232,7 +232,8 @@ impl GapReason {
         }
     }
 
-    fn from_name(name: &str) -> Option<GapReason> {
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<GapReason> {
         [GapReason::Capacity, GapReason::Expired, GapReason::Epoch, GapReason::Restart]
             .into_iter()
             .find(|r| r.name() == name)

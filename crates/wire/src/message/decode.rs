@@ -343,6 +343,29 @@ fn event(raw: RawServer<'_>, payload: Option<&[u8]>) -> Result<ServerMessage, De
     Ok(ServerMessage::Event { channel, event: Event { eid, time, body } })
 }
 
+#[derive(Deserialize)]
+struct RawEvent<'a> {
+    #[serde(borrow)]
+    eid: Cow<'a, str>,
+    time: u64,
+    data: Option<String>,
+    base64: Option<String>,
+    tag: Option<String>,
+    #[serde(borrow)]
+    properties: Option<&'a RawValue>,
+    ttl: Option<u64>,
+}
+
+/// Decodes an event as the HTTP replay lists it (section 9.2).
+pub fn decode_event_object(json: &[u8]) -> Result<Event, DecodeError> {
+    let RawEvent { eid, time, data, base64, tag, properties, ttl } = parse(json)?;
+    let eid: Eid = parsed(Some(&eid), "event", "eid")?;
+    let body = RawBody { data, base64, payload: None, tag, properties, ttl }
+        .check()
+        .map_err(|text| malformed(format!("event {eid}: {text}")))?;
+    Ok(Event { eid, time, body })
+}
+
 fn gap(raw: &RawServer<'_>) -> Result<ServerMessage, DecodeError> {
     let reason = required(raw.reason.as_deref(), "gap", "reason")?;
     let reason = GapReason::from_name(reason).ok_or_else(|| malformed(format!("gap: unknown reason {reason:?}")))?;
@@ -353,4 +376,25 @@ fn gap(raw: &RawServer<'_>) -> Result<ServerMessage, DecodeError> {
         reason,
     };
     Ok(ServerMessage::Gap { channel: required(raw.channel, "gap", "channel")?, gap })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::encode_event_object;
+
+    #[test]
+    fn an_event_of_a_replay_reads_back() {
+        let properties = Properties::from_json(r#"{"n":{"long":"9"}}"#).unwrap();
+        for data in [Data::text("a\"b"), Data::bytes(&[0u8, 255][..])] {
+            let body = Body { data, tag: Some("t".into()), properties: Some(properties.clone()), ttl: Some(5) };
+            let event = Event { eid: Eid(7), time: 1, body };
+            let mut json = Vec::new();
+            encode_event_object(&event, &mut json);
+            assert_eq!(decode_event_object(&json), Ok(event));
+        }
+        for bad in ["{}", r#"{"eid":"1","time":1}"#, r#"{"eid":"x","time":1,"data":""}"#, r#"{"eid":"1","data":""}"#] {
+            assert!(decode_event_object(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 }
