@@ -1,2 +1,60 @@
-//! The throughline command.
-fn main() {}
+//! The `throughline` command: serve a realm, publish to it, subscribe to it, administer its channels.
+//!
+//! Data go to standard output, words to standard error. What each command does is in `docs/command-line.md`; the work is
+//! done by `throughline-server` and `throughline-client`.
+
+mod arguments;
+mod channel;
+mod failure;
+mod lines;
+mod output;
+mod properties;
+mod publish;
+mod serve;
+mod stdin;
+mod subscribe;
+mod talk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+        Err(Failure::Failed(text)) => {
+            talk::say(format_args!("throughline: {text}"));
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(text)) => {
+            talk::say(format_args!("throughline: {text}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { url, command } = arguments;
+    let command = match command {
+        Command::Serve(serve) => return serve::run(&serve),
+        command => command,
+    };
+    // Two threads: one reads and decodes while the other prints.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Failed(format!("the system gave no runtime: {e}")))?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(_) => Ok(()),
+            Command::Publish(publish) if publish.lines => lines::run(&url, publish).await,
+            Command::Publish(publish) => publish::run(&url, publish).await,
+            Command::Subscribe(subscribe) => subscribe::run(&url, subscribe).await,
+            Command::Channel(channel) => channel::run(&url, channel).await,
+        }
+    });
+    // A thread may be waiting for standard input for good.
+    runtime.shutdown_background();
+    outcome
+}

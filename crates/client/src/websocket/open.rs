@@ -1,0 +1,116 @@
+//! Opening a connection: TCP, then the handshake of RFC 6455 section 4.1.
+
+use std::time::Duration;
+
+use throughline_wire::ws::deflate::{Agreed, Compressor, Inflater};
+use throughline_wire::ws::handshake::{Answer as Agreement, ClientHandshake, HandshakeError, Unexpected};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{Connection, ConnectionOptions};
+use crate::error::{Answer, ConnectError, excerpt};
+use crate::http::error_object;
+use crate::tcp;
+use crate::url::RealmUrl;
+
+/// Most bytes of a refusal that are read for the sake of its message.
+const REFUSAL_BYTES_MAX: usize = 16 << 10;
+/// Longest `Retry-After` that is believed, seconds: a day.
+const RETRY_AFTER_MAX_S: u64 = 86_400;
+
+pub(super) async fn open(
+    url: &RealmUrl,
+    target: &str,
+    options: &ConnectionOptions,
+) -> Result<Connection, ConnectError> {
+    let mut stream = tcp::connect(url, options.open_timeout_ms).await?;
+    let limit = Duration::from_millis(options.open_timeout_ms);
+    let outcome = timeout(limit, shake(&mut stream, url, target, options)).await;
+    let (agreement, bytes) = outcome.unwrap_or_else(|_| {
+        let authority = url.authority().to_owned();
+        let waited_for = "answer to the WebSocket handshake";
+        Err(ConnectError::TimedOut { authority, waited_for, after_ms: options.open_timeout_ms })
+    })?;
+    let leftover = bytes.get(agreement.len..).unwrap_or_default();
+    Ok(Connection::new(stream, agreement.deflate, leftover, options))
+}
+
+pub(super) fn inflater(agreed: &Agreed) -> Inflater {
+    // The offer demands `server_no_context_takeover`.
+    Inflater::new(agreed.server_max_window_bits, false)
+}
+
+pub(super) fn compressor(agreed: &Agreed) -> Compressor {
+    Compressor::new(agreed.client_max_window_bits)
+}
+
+/// Sends the request and reads until the answer's head is complete; gives all bytes that were read.
+async fn shake(
+    stream: &mut TcpStream,
+    url: &RealmUrl,
+    target: &str,
+    options: &ConnectionOptions,
+) -> Result<(Agreement, Vec<u8>), ConnectError> {
+    let broken = |fault: String| ConnectError::Broken { authority: url.authority().to_owned(), fault };
+    let mut key = [0; 16];
+    // The key is no secret: it only shows that the answer belongs to this request.
+    let _ = getrandom::fill(&mut key);
+    let handshake = ClientHandshake {
+        host: url.authority(),
+        path: target,
+        key,
+        subprotocol: options.subprotocol,
+        origin: None,
+        deflate: options.deflate,
+    };
+    stream.write_all(&handshake.request()).await.map_err(|e| broken(e.to_string()))?;
+    let mut bytes = Vec::with_capacity(4096);
+    loop {
+        let n = stream.read_buf(&mut bytes).await.map_err(|e| broken(e.to_string()))?;
+        match handshake.check(&bytes) {
+            Ok(Some(agreement)) => return Ok((agreement, bytes)),
+            Ok(None) if n == 0 && bytes.is_empty() => return Err(broken("it was closed without an answer".to_owned())),
+            Ok(None) if n == 0 => return Err(broken("it was closed within the answer's head".to_owned())),
+            Ok(None) => {}
+            Err(HandshakeError::Unexpected(answer)) => {
+                let body = rest_of_body(stream, bytes, &answer).await;
+                return Err(refusal(url, &answer, &body));
+            }
+            Err(error) => {
+                let answer = Answer { body: format!("{error}; it began {:?}", excerpt(&bytes)), ..Answer::default() };
+                return Err(ConnectError::NotARealm { authority: url.authority().to_owned(), answer });
+            }
+        }
+    }
+}
+
+/// Reads on until the body is there, as far as its length is known and it is of use.
+async fn rest_of_body(stream: &mut TcpStream, mut bytes: Vec<u8>, answer: &Unexpected) -> Vec<u8> {
+    let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+    let length = answer.header("content-length").and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
+    let whole = head.saturating_add(length).min(REFUSAL_BYTES_MAX);
+    while bytes.len() < whole {
+        match stream.read_buf(&mut bytes).await {
+            Ok(n) if n > 0 => {}
+            _ => break,
+        }
+    }
+    bytes.split_off(head.min(bytes.len()))
+}
+
+fn refusal(url: &RealmUrl, answer: &Unexpected, body: &[u8]) -> ConnectError {
+    let text = |name: &str| answer.header(name).map(str::to_owned);
+    let status = answer.status;
+    if answer.from_throughline() {
+        let seconds = answer.header("retry-after").and_then(|text| text.trim().parse::<u64>().ok());
+        let retry_after_ms = seconds.map(|s| s.min(RETRY_AFTER_MAX_S) * 1000);
+        let (code, message) = match error_object(body) {
+            Some(error) => (error.code.into_owned(), error.message),
+            None => ("no code".to_owned(), answer.reason.clone()),
+        };
+        return ConnectError::Refused { status, code, message, retry_after_ms };
+    }
+    let answer = Answer { status, server: text("server"), via: text("via"), body: excerpt(body) };
+    ConnectError::NotARealm { authority: url.authority().to_owned(), answer }
+}

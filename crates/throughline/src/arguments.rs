@@ -1,0 +1,282 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use throughline_client::{ChannelType, Eid, From, RealmUrl};
+use throughline_wire::event::{SAFE_INTEGER_MAX, TAG_BYTES_MAX, check_channel_name};
+
+use crate::properties::Property;
+
+const STATUSES: &str = "\
+Exit status:
+  0  done (also: ended by Ctrl-C, or because nobody reads the output any more)
+  1  failed; standard error says why, in one line
+  2  the command line makes no sense";
+
+/// Messaging over whatever the network lets through: serve a realm, publish to its channels, subscribe to them.
+#[derive(Debug, Parser)]
+#[command(name = "throughline", version, about, after_help = STATUSES)]
+pub(crate) struct Arguments {
+    /// The realm's address, or its reverse proxy's: http://HOST:PORT[/PREFIX]
+    #[arg(long, global = true, env = "THROUGHLINE_URL", default_value = "http://127.0.0.1:9000", value_name = "URL")]
+    pub(crate) url: RealmUrl,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a realm until it is told to stop (Ctrl-C or SIGTERM)
+    Serve(Serve),
+    /// Publish events to a channel
+    Publish(Publish),
+    /// Print the events of a channel as they come
+    Subscribe(Subscribe),
+    /// Create, list, show and delete channels
+    #[command(subcommand)]
+    Channel(Channel),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  throughline serve
+      a realm on http://127.0.0.1:9000 that keeps its data in ./data
+  throughline serve --listen 0.0.0.0:8080 --data /var/lib/throughline
+  throughline serve --config throughline.toml
+      every setting is in docs/configuration.md
+
+When the realm is ready, `listening on http://HOST:PORT` is printed. Log lines go to standard error.";
+
+#[derive(Args, Debug)]
+#[command(after_help = SERVE_EXAMPLES)]
+pub(crate) struct Serve {
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Directory of the on-disk store; created when missing [default: ./data]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) data: Option<String>,
+    /// Configuration file (TOML); --listen and --data go before what it says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  throughline publish prices 42.5
+  echo -n '{\"id\":7}' | throughline publish orders --tag new
+  tail -n +1 -f service.log | throughline publish logs --lines
+      each line is an event; goes on over restarts of the realm, loses and doubles nothing
+  throughline publish prices 42.5 --property symbol=ACME --property 'size:={\"long\":\"100\"}'
+  throughline publish frames --bytes < frame.jpg
+
+The EID of the event is printed; with --lines, at the end, the number of events acknowledged. Data that are
+UTF-8 are published as text, others as bytes.";
+
+#[derive(Args, Debug)]
+#[command(after_help = PUBLISH_EXAMPLES)]
+pub(crate) struct Publish {
+    /// The channel
+    #[arg(value_parser = channel_name)]
+    pub(crate) channel: String,
+    /// The event's data; without it, all of standard input
+    #[arg(conflicts_with = "lines")]
+    pub(crate) data: Option<String>,
+    /// Publish each line of standard input as it comes; succeed once all are acknowledged
+    #[arg(long)]
+    pub(crate) lines: bool,
+    /// Publish as bytes even what is UTF-8
+    #[arg(long)]
+    pub(crate) bytes: bool,
+    /// A label of at most 255 bytes
+    #[arg(long, value_parser = tag)]
+    pub(crate) tag: Option<String>,
+    /// Time to live, milliseconds; it can only shorten the channel's
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=SAFE_INTEGER_MAX))]
+    pub(crate) ttl: Option<u64>,
+    /// A property: NAME=TEXT, or NAME:=JSON in the typed form of PROTOCOL.md section 3.1; repeatable
+    #[arg(long = "property", value_name = "NAME=VALUE")]
+    pub(crate) properties: Vec<Property>,
+    /// On a channel of type mixed: keep the event on disk
+    #[arg(long)]
+    pub(crate) persistent: bool,
+}
+
+const SUBSCRIBE_EXAMPLES: &str = "\
+Examples:
+  throughline subscribe prices
+      what is published from now on
+  throughline subscribe logs --from all --count 1000 > logs.txt
+      the first thousand events that are kept, then ends
+  throughline subscribe orders --from 1234 --json | jq .properties
+
+Without --json the data are printed, each followed by a line end; bytes as they are. With --json each event is an
+object on a line: eid, time, tag, properties, ttl, and data (text) or base64 (bytes).
+Events that could not be delivered are reported on standard error: missed 3..7 (capacity).";
+
+#[derive(Args, Debug)]
+#[command(after_help = SUBSCRIBE_EXAMPLES)]
+pub(crate) struct Subscribe {
+    /// The channel
+    #[arg(value_parser = channel_name)]
+    pub(crate) channel: String,
+    /// Where to begin: new, all, or an EID
+    #[arg(long, default_value = "new", value_name = "POSITION", value_parser = position)]
+    pub(crate) from: From,
+    /// End after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Print each event as a JSON object on a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  throughline channel create orders --type persistent
+  throughline channel create prices --type reliable --capacity 1000 --ttl 60000
+
+Creating a channel that exists with the same attributes succeeds; with others it fails.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// Create a channel
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(Create),
+    /// List all channels
+    List {
+        /// Print each channel as a JSON object on a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one channel
+    Show {
+        /// The channel
+        #[arg(value_parser = channel_name)]
+        name: String,
+        /// Print it as a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a channel with all its events, for good
+    Delete {
+        /// The channel
+        #[arg(value_parser = channel_name)]
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// The channel
+    #[arg(value_parser = channel_name)]
+    pub(crate) name: String,
+    /// transient (nothing is kept), reliable (kept in memory), persistent (on disk), mixed (each event says)
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: ChannelType,
+    /// Keep at most so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) capacity: Option<u64>,
+    /// Keep at most so many bytes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) bytes: Option<u64>,
+    /// Keep events at most so long, milliseconds
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=SAFE_INTEGER_MAX))]
+    pub(crate) ttl: Option<u64>,
+}
+
+fn channel_name(text: &str) -> Result<String, String> {
+    check_channel_name(text).map_err(|e| e.to_string())?;
+    Ok(text.to_owned())
+}
+
+fn tag(text: &str) -> Result<String, String> {
+    if text.len() > TAG_BYTES_MAX {
+        return Err(format!("a tag has at most {TAG_BYTES_MAX} bytes, this one has {}", text.len()));
+    }
+    Ok(text.to_owned())
+}
+
+fn position(text: &str) -> Result<From, String> {
+    match text {
+        "new" => Ok(From::New),
+        "all" => Ok(From::All),
+        eid => match eid.parse::<Eid>() {
+            Ok(eid) if eid != Eid::NONE => Ok(From::Eid(eid)),
+            _ => Err("expected new, all, or an EID (a number from 1 on)".to_owned()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("throughline").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn publish_takes_data_or_lines() {
+        let Ok(Arguments { command: Command::Publish(p), .. }) =
+            parse("publish prices 42 --tag t --ttl 5 --property a=b --property n:=1.5 --persistent")
+        else {
+            panic!("not parsed")
+        };
+        assert_eq!((p.channel.as_str(), p.data.as_deref(), p.tag.as_deref()), ("prices", Some("42"), Some("t")));
+        assert_eq!((p.ttl, p.properties.len(), p.persistent, p.lines), (Some(5), 2, true, false));
+        assert!(parse("publish prices --lines").is_ok());
+        assert!(parse("publish prices 42 --lines").is_err());
+    }
+
+    #[test]
+    fn positions() {
+        let from = |line: &str| match parse(line) {
+            Ok(Arguments { command: Command::Subscribe(s), .. }) => Some(s.from),
+            _ => None,
+        };
+        assert_eq!(from("subscribe c"), Some(From::New));
+        assert_eq!(from("subscribe c --from all"), Some(From::All));
+        assert_eq!(from("subscribe c --from 7"), Some(From::Eid(Eid(7))));
+        for bad in ["0", "07", "-1", "old", "18446744073709551616"] {
+            assert_eq!(from(&format!("subscribe c --from {bad}")), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "",
+            "publish",
+            "publish a//b 1",
+            "publish c 1 --ttl 0",
+            "publish c 1 --property novalue",
+            "publish c 1 --property n:=null",
+            "subscribe c --count 0",
+            "channel create c",
+            "channel create c --type durable",
+            "channel create c --type mixed --capacity 0",
+            "--url https://example.org subscribe c",
+            "--url localhost:9000 subscribe c",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_address_stands_anywhere() {
+        for line in
+            ["--url http://h:1/p channel list", "channel list --url http://h:1/p", "channel --url http://h:1/p list"]
+        {
+            assert_eq!(parse(line).map(|a| a.url.to_string()).unwrap(), "http://h:1/p", "{line}");
+        }
+    }
+}
