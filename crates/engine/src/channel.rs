@@ -50,6 +50,8 @@ pub(crate) struct State {
     reserved: Eid,
     /// Events that cannot be read yet, in order.
     pending: VecDeque<Pending>,
+    /// Bytes of `pending`.
+    pending_bytes: u64,
     windows: Windows,
     windows_due: u64,
     watches: Vec<Watch>,
@@ -107,6 +109,7 @@ impl Channel {
             log,
             reserved,
             pending: VecDeque::new(),
+            pending_bytes: 0,
             windows,
             windows_due: u64::MAX,
             watches: Vec::new(),
@@ -236,6 +239,10 @@ impl Channel {
 }
 
 impl State {
+    fn wants_index(&self) -> bool {
+        self.log.wants_index(self.pending.len() as u64, self.pending_bytes)
+    }
+
     fn notices(&mut self) -> Notices {
         let mut notices = Notices::new();
         for watch in self.watches.iter_mut().filter(|watch| !watch.told) {

@@ -273,15 +273,16 @@ impl Log {
         self.floor = self.head;
     }
 
-    /// True when the limits will need to know more of the disk than `index` holds.
-    pub(crate) fn wants_index(&self) -> bool {
-        let near =
-            |limit: Option<u64>, used: u64, slack: u64| limit.is_some_and(|limit| used.saturating_add(slack) > limit);
-        self.unindexed > 0
-            && self.index.len() < INDEX_EVENTS_MIN
-            && (self.attributes.ttl.is_some()
-                || near(self.attributes.capacity, self.events, 2 * INDEX_EVENTS_MIN as u64)
-                || near(self.attributes.bytes, self.bytes, self.attributes.bytes.unwrap_or(0) / 8))
+    /// True when the limits will need to know more of the disk than `index` holds, once that many more events have come.
+    pub(crate) fn wants_index(&self, events: u64, bytes: u64) -> bool {
+        if self.unindexed == 0 || self.index.len() >= INDEX_EVENTS_MIN {
+            return false;
+        }
+        let events = self.events.saturating_add(events).saturating_add(2 * INDEX_EVENTS_MIN as u64);
+        let bytes = self.bytes.saturating_add(bytes);
+        self.attributes.ttl.is_some()
+            || self.attributes.capacity.is_some_and(|capacity| events > capacity)
+            || self.attributes.bytes.is_some_and(|limit| bytes.saturating_add(limit / 8) > limit)
     }
 
     /// The event after which `index` wants to know more.

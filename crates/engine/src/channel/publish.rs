@@ -166,6 +166,7 @@ impl Channel {
         }
         let waiters: Vec<Done> = done.take().map(|done| Box::new(done) as Done).into_iter().collect();
         let result = if stored { None } else { Some(Ok(())) };
+        state.pending_bytes += weight;
         state.pending.push_back(Pending { event: Arc::clone(&event), origin, stored, weight, result, waiters });
         if stored {
             let completion = Completion { channel: self.this.upgrade(), eid };
@@ -216,6 +217,7 @@ impl Channel {
         while state.pending.front().is_some_and(|pending| pending.result.is_some()) {
             let Some(pending) = state.pending.pop_front() else { break };
             self.shared.discharge(pending.weight);
+            state.pending_bytes -= pending.weight;
             if let Some(Err(error)) = &pending.result {
                 state.give_up(pending.origin, pending.waiters, &store_error(error), &mut answers);
                 continue;
@@ -243,6 +245,7 @@ impl Channel {
     /// Ends every event that cannot be read yet. For channels that are deleted.
     pub(super) fn abandon(&self, state: &mut State, error: &ReplyError) -> Vec<impl FnOnce() + use<>> {
         let mut answers = Answers::new();
+        state.pending_bytes = 0;
         for pending in std::mem::take(&mut state.pending) {
             self.shared.discharge(pending.weight);
             state.give_up(pending.origin, pending.waiters, error, &mut answers);

@@ -39,7 +39,7 @@ impl Channel {
             self.schedule(state, expires);
         }
         let soon = now.saturating_add(TICK_MS);
-        if soon < state.due && (state.log.untrimmed() || self.wants_reserve(state)) {
+        if soon < state.due && (state.log.untrimmed() || state.wants_index() || self.wants_reserve(state)) {
             self.schedule(state, soon);
         }
     }
@@ -134,7 +134,7 @@ impl Channel {
         loop {
             let after = {
                 let mut state = self.lock();
-                if state.indexing || !state.log.wants_index() {
+                if state.indexing || !state.wants_index() {
                     return;
                 }
                 state.indexing = true;
