@@ -1,5 +1,16 @@
 //! The realm's server: listeners, HTTP, shards, configuration, metrics.
+//!
+//! [`run`] is the whole of it; [`Realm`] is the same for programs that embed one. Channels and events are the
+//! matter of `throughline-engine`, the protocol that of `throughline-session`; this crate is where they meet.
 
+pub mod clock;
 pub mod config;
+mod connection;
 pub mod http;
 pub mod metrics;
+mod realm;
+mod runtime;
+pub mod shard;
+mod upgrade;
+
+pub use realm::{Realm, StartError, run};

@@ -1,0 +1,298 @@
+//! A running realm: its engine, its shards, and the listener that feeds them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use throughline_engine::{Engine, OpenError as EngineError};
+use throughline_store::{FjallStore, OpenError as StoreOpenError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, unix_ms};
+use crate::config::Config;
+use crate::http::Context;
+use crate::metrics::Metrics;
+use crate::runtime::{Phase, ShardHandle, ShardStart};
+use crate::shard::{Common, ShardSettings};
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+/// Milliseconds to wait after the system refused to accept, for want of descriptors or memory.
+const ACCEPT_PAUSE_MS: u64 = 50;
+/// Clients of a stopping realm come back within this time, each after a random delay, milliseconds.
+const DRAIN_SPREAD_MS: u64 = 2_000;
+/// Descriptors that are kept for the store and for listeners.
+const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// Why a realm did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address could not be listened on.
+    Listen {
+        /// The address as it was given.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The data directory could not be opened.
+    Store(StoreOpenError),
+    /// The engine did not accept what the disk or the configuration holds.
+    Engine(EngineError),
+    /// The system gave no thread or runtime.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: another program does; give another address with --listen")
+            }
+            StartError::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Store(error) => error.fmt(f),
+            StartError::Engine(error) => error.fmt(f),
+            StartError::System(error) => write!(f, "the system refused: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A realm that runs on threads of its own until it is stopped.
+#[derive(Debug)]
+pub struct Realm {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Realm {
+    /// Opens the store, starts the shards and listens.
+    pub fn start(config: Config) -> Result<Realm, StartError> {
+        raise_descriptor_limit(config.limits.connections_max);
+        let listener = listen(&config.listen)?;
+        let address = listener.local_addr().map_err(StartError::System)?;
+        let store = FjallStore::open(config.store_settings(), unix_ms()).map_err(StartError::Store)?;
+        let seed = getrandom::u64().map_err(|e| StartError::System(io::Error::other(e)))?;
+        let engine = Engine::open(config.engine_settings(), store, &config.configured_channels(), seed, unix_ms())
+            .map_err(StartError::Engine)?;
+        let metrics = Arc::new(Metrics::new());
+        let (stop, stopping) = watch::channel(false);
+        let parts = Parts { config: Arc::new(config), engine, metrics, stopping };
+        let shards = parts.start_shards().map_err(StartError::System)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
+        let body = move || runtime.block_on(parts.accept(listener, shards));
+        let acceptor = std::thread::Builder::new().name("acceptor".into()).spawn(body).map_err(StartError::System)?;
+        Ok(Realm { address, stop, acceptor: Some(acceptor) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: no new connections, clients are told and given what is theirs, the store is closed. Waits for all of it.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(acceptor) = self.acceptor.take()
+            && acceptor.join().is_err()
+        {
+            tracing::error!("the acceptor's thread panicked");
+        }
+    }
+}
+
+impl Drop for Realm {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs a realm until SIGTERM or SIGINT, then drains it. Prints `listening on http://HOST:PORT` when it is ready.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
+    let mut signals = {
+        let _guard = runtime.enter();
+        Signals::new().map_err(StartError::System)?
+    };
+    let realm = Realm::start(config)?;
+    let mut stdout = io::stdout();
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(stdout, "listening on http://{}", realm.address()).and_then(|()| stdout.flush());
+    runtime.block_on(signals.wait());
+    tracing::info!("stopping: telling clients, giving them what is theirs");
+    realm.stop();
+    Ok(())
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn listen(address: &str) -> Result<std::net::TcpListener, StartError> {
+    let failed = |error| StartError::Listen { address: address.to_owned(), error };
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "expected HOST:PORT");
+    for candidate in address.to_socket_addrs().map_err(failed)? {
+        match listen_on(candidate) {
+            Ok(listener) => return Ok(listener),
+            Err(e) => last = e,
+        }
+    }
+    Err(failed(last))
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A realm holds a descriptor per connection; the limit that shells set by default is far lower.
+fn raise_descriptor_limit(connections_max: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = connections_max.saturating_add(DESCRIPTORS_RESERVED);
+    let Some(current) = limit.current.filter(|current| *current < wanted) else { return };
+    let reach = limit.maximum.map_or(wanted, |max| wanted.min(max));
+    if setrlimit(Resource::Nofile, Rlimit { current: Some(reach), maximum: limit.maximum }).is_err() || reach < wanted {
+        tracing::warn!(
+            "the system allows {} open files; limits.connections_max = {connections_max} cannot be reached",
+            reach.max(current)
+        );
+    }
+}
+
+fn shard_settings(config: &Config) -> ShardSettings {
+    ShardSettings {
+        session: config.session_settings(),
+        compression_bytes_min: config.websocket.compression_bytes_min as usize,
+        publish_bytes_max: config.limits.publish_bytes_max as usize,
+        control_bytes_max: config.limits.control_bytes_max as usize,
+        drain_spread_ms: DRAIN_SPREAD_MS,
+    }
+}
+
+/// What the acceptor's thread owns.
+struct Parts {
+    config: Arc<Config>,
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The shards and the switch that they listen to.
+struct Shards {
+    handles: Vec<ShardHandle>,
+    phase: watch::Sender<Phase>,
+    http: Arc<Context>,
+}
+
+impl Parts {
+    fn start_shards(&self) -> io::Result<Shards> {
+        let count = match self.config.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n as usize,
+        };
+        let (phase, watched) = watch::channel(Phase::Running);
+        let common = Common::new(Arc::clone(&self.engine), Arc::clone(&self.metrics));
+        let http = Arc::new(Context::new(
+            Arc::clone(&self.engine),
+            Arc::clone(&self.config),
+            Arc::clone(&self.metrics),
+            unix_ms,
+        ));
+        let clock = Clock::start();
+        let start = |index| {
+            let start = ShardStart {
+                settings: shard_settings(&self.config),
+                common: common.clone(),
+                http: Arc::clone(&http),
+                clock,
+                phase: watched.clone(),
+            };
+            ShardHandle::start(index, start)
+        };
+        let handles = (0..count).map(start).collect::<io::Result<_>>()?;
+        Ok(Shards { handles, phase, http })
+    }
+
+    async fn accept(self, listener: std::net::TcpListener, shards: Shards) {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => self.accept_loop(&listener, &shards).await,
+            Err(e) => tracing::error!("the listener cannot be used: {e}"),
+        }
+        let Shards { handles, phase, http } = shards;
+        http.set_draining();
+        let _ = phase.send(Phase::Draining);
+        let drain = Duration::from_millis(self.config.timeouts.drain_ms);
+        let ended = tokio::task::spawn_blocking(|| handles.into_iter().for_each(ShardHandle::join));
+        let mut ended = std::pin::pin!(ended);
+        if tokio::time::timeout(drain, ended.as_mut()).await.is_err() {
+            tracing::warn!("connections are still open after timeouts.drain_ms; ending them");
+            let _ = phase.send(Phase::Ended);
+            let _ = ended.await;
+        }
+        self.engine.stop();
+    }
+
+    async fn accept_loop(&self, listener: &TcpListener, shards: &Shards) {
+        let mut stopping = self.stopping.clone();
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.take(stream, shards),
+                    Err(e) => {
+                        tracing::warn!("accepting a connection failed: {e}");
+                        tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    }
+                },
+                _ = second.tick() => self.engine.expire(unix_ms()),
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    /// Gives a connection to the shard that has the fewest.
+    fn take(&self, stream: tokio::net::TcpStream, shards: &Shards) {
+        let total: usize = shards.handles.iter().map(ShardHandle::load).sum();
+        let max = self.config.limits.connections_max;
+        if total as u64 >= max {
+            tracing::warn!("limits.connections_max = {max} is reached; a connection was refused");
+            let _ = stream.try_write(&crate::http::full_response());
+            return;
+        }
+        let _ = stream.set_nodelay(true);
+        let least = shards.handles.iter().min_by_key(|handle| handle.load());
+        if let (Some(shard), Ok(socket)) = (least, stream.into_std()) {
+            shard.give(socket);
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Drives one shard on a thread of its own: a tokio current_thread runtime with a tiny task per connection that
+//! only reads, without a buffer while it is quiet, and one task that writes for all of them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use socket2::SockRef;
+use throughline_wire::ws::deflate::Agreed;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
+
+use crate::clock::Clock;
+use crate::connection;
+use crate::http::Context as HttpContext;
+use crate::shard::{Common, LinkId, Mail, Mailbox, Purpose, ReadRequest, Shard, ShardSettings, Sock};
+
+/// Bytes read from one connection before another has its turn.
+const READ_BYTES: usize = 64 * 1024;
+/// Threads of a shard that read from the disk; more would only queue there.
+const BLOCKING_THREADS_MAX: usize = 8;
+/// Milliseconds between looks at whether a stopping shard has emptied.
+const STOP_POLL_MS: u64 = 20;
+
+/// A connection of the operating system.
+#[derive(Debug)]
+pub(crate) struct Stream(pub(crate) TcpStream);
+
+impl Sock for Stream {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn shutdown(&self) {
+        // An error means that the connection is gone already.
+        let _ = SockRef::from(&self.0).shutdown(Shutdown::Write);
+    }
+
+    fn abort(&self) {
+        let _ = SockRef::from(&self.0).shutdown(Shutdown::Both);
+    }
+}
+
+/// What the realm asks of its shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Running,
+    /// Tell clients, give them what is theirs, and close.
+    Draining,
+    /// The time to drain is over.
+    Ended,
+}
+
+/// What a shard's thread is started with.
+pub(crate) struct ShardStart {
+    pub(crate) settings: ShardSettings,
+    pub(crate) common: Common,
+    pub(crate) http: Arc<HttpContext>,
+    pub(crate) clock: Clock,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// A running shard, as the acceptor sees it.
+#[derive(Debug)]
+pub(crate) struct ShardHandle {
+    sockets: mpsc::UnboundedSender<std::net::TcpStream>,
+    load: Arc<AtomicUsize>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl ShardHandle {
+    /// Starts the thread.
+    pub(crate) fn start(index: usize, start: ShardStart) -> io::Result<ShardHandle> {
+        let (sockets, incoming) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .build()?;
+        let counter = Arc::clone(&load);
+        let body = move || {
+            let tasks = LocalSet::new();
+            runtime.block_on(tasks.run_until(run(start, incoming, counter)));
+        };
+        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(body)?;
+        Ok(ShardHandle { sockets, load, thread })
+    }
+
+    /// Connections it has.
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Gives it a connection; the socket is lost when the shard has ended.
+    pub(crate) fn give(&self, socket: std::net::TcpStream) {
+        let _ = self.sockets.send(socket);
+    }
+
+    /// Waits for the thread's end.
+    pub(crate) fn join(self) {
+        drop(self.sockets);
+        if self.thread.join().is_err() {
+            tracing::error!("a shard's thread panicked");
+        }
+    }
+}
+
+/// What the tasks of a shard share.
+pub(crate) struct Local {
+    shard: RefCell<Shard<Stream>>,
+    /// Bytes of whichever connection is being read.
+    buffer: RefCell<Vec<u8>>,
+    /// Readers of links that take no input for now.
+    paused: RefCell<HashMap<LinkId, Waker>>,
+    /// Wakes the writer.
+    work: Arc<Notify>,
+    mailbox: Arc<Mailbox>,
+    load: Arc<AtomicUsize>,
+    pub(crate) clock: Clock,
+    pub(crate) http: Arc<HttpContext>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// Counts a connection for as long as it lives.
+pub(crate) struct Load(Arc<AtomicUsize>);
+
+impl Load {
+    fn new(counter: &Arc<AtomicUsize>) -> Load {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Load(Arc::clone(counter))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::TcpStream>, load: Arc<AtomicUsize>) {
+    let work = Arc::new(Notify::new());
+    let wake = Arc::clone(&work);
+    let mailbox = Arc::new(Mailbox::new(move || wake.notify_one()));
+    let ShardStart { settings, common, http, clock, phase } = start;
+    let shard = Shard::new(&common, settings, Arc::clone(&mailbox), random, clock.now());
+    let local = Rc::new(Local {
+        shard: RefCell::new(shard),
+        buffer: RefCell::new(vec![0; READ_BYTES]),
+        paused: RefCell::default(),
+        work,
+        mailbox,
+        load,
+        clock,
+        http,
+        phase: phase.clone(),
+    });
+    let writer = spawn_local(Rc::clone(&local).write_loop());
+    while let Some(socket) = incoming.recv().await {
+        let counted = Load::new(&local.load);
+        let local = Rc::clone(&local);
+        spawn_local(async move {
+            if let Err(e) = connection::run(&local, socket).await {
+                tracing::debug!("connection ended: {e}");
+            }
+            drop(counted);
+        });
+    }
+    // The acceptor is gone: the realm is stopping.
+    local.drained(phase).await;
+    writer.abort();
+}
+
+/// 128 bits from the operating system, for session ids.
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u128::from_ne_bytes(bytes),
+        Err(e) => {
+            // Ids that could be guessed would let one client take over another's session.
+            tracing::error!("the system gives no random numbers: {e}; ending");
+            std::process::abort()
+        }
+    }
+}
+
+impl Local {
+    /// Opens a link on a connection whose handshake is done and reads it to its end. `early` are bytes that came
+    /// behind the handshake.
+    pub(crate) async fn link(
+        self: &Rc<Self>,
+        socket: TcpStream,
+        purpose: Purpose,
+        deflate: Option<Agreed>,
+        mut early: Vec<u8>,
+    ) {
+        let now = self.clock.now();
+        let id = {
+            let mut shard = self.shard.borrow_mut();
+            let id = shard.open(now, Stream(socket), purpose, deflate);
+            shard.on_bytes(now, id, &mut early);
+            id
+        };
+        drop(early);
+        self.work.notify_one();
+        self.read_loop(id).await;
+        self.paused.borrow_mut().remove(&id);
+        self.shard.borrow_mut().remove(id);
+        self.work.notify_one();
+    }
+
+    async fn read_loop(&self, id: LinkId) {
+        // Nothing but a reference and the id lives over the wait: this is what an idle connection costs.
+        while poll_fn(|cx| self.poll_readable(cx, id)).await {
+            if !self.read(id) {
+                return;
+            }
+        }
+    }
+
+    /// True when the link can be read; false when it is gone.
+    fn poll_readable(&self, cx: &mut Context<'_>, id: LinkId) -> Poll<bool> {
+        let mut shard = self.shard.borrow_mut();
+        if !shard.wants_input(id) {
+            self.paused.borrow_mut().insert(id, cx.waker().clone());
+            return Poll::Pending;
+        }
+        match shard.sock(id) {
+            Some(stream) => stream.0.poll_read_ready(cx).map(|ready| ready.is_ok()),
+            None => Poll::Ready(false),
+        }
+    }
+
+    /// Reads once; false at the connection's end.
+    fn read(&self, id: LinkId) -> bool {
+        let mut shard = self.shard.borrow_mut();
+        let mut buffer = self.buffer.borrow_mut();
+        let Some(stream) = shard.sock(id) else { return false };
+        match stream.0.try_read(&mut buffer) {
+            Ok(0) => false,
+            Ok(n) => {
+                shard.on_bytes(self.clock.now(), id, &mut buffer[..n]);
+                self.work.notify_one();
+                true
+            }
+            Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// The shard's one writer.
+    async fn write_loop(self: Rc<Self>) {
+        let mut draining = false;
+        let mut phase = self.phase.clone();
+        loop {
+            if !draining && *phase.borrow_and_update() != Phase::Running {
+                draining = true;
+                self.shard.borrow_mut().drain();
+            }
+            if self.turn() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let next = self.shard.borrow().next_timeout();
+            tokio::select! {
+                () = self.work.notified() => {}
+                () = self.sleep_until(next) => {}
+                changed = phase.changed(), if !draining => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn sleep_until(&self, next: Option<u64>) {
+        match next {
+            Some(ms) => tokio::time::sleep_until(self.clock.instant(ms).into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// One turn of the shard; true when there is more to do at once.
+    fn turn(self: &Rc<Self>) -> bool {
+        let now = self.clock.now();
+        let mut shard = self.shard.borrow_mut();
+        shard.deliver(now, self.mailbox.take());
+        if shard.next_timeout().is_some_and(|at| at <= now.monotonic) {
+            shard.on_timeout(now);
+        }
+        let more = shard.flush(now);
+        for request in shard.take_reads() {
+            self.read_stored(request);
+        }
+        for id in shard.take_blocked() {
+            spawn_local(Rc::clone(self).await_writable(id));
+        }
+        for id in shard.take_resumed() {
+            if let Some(waker) = self.paused.borrow_mut().remove(&id) {
+                waker.wake();
+            }
+        }
+        more
+    }
+
+    /// Reads from the disk on a thread that may wait.
+    fn read_stored(&self, request: ReadRequest) {
+        let (mailbox, now) = (Arc::clone(&self.mailbox), self.clock.now().unix);
+        let ReadRequest { link, channel, after, limit } = request;
+        spawn_blocking(move || {
+            let page = channel.read_stored(after, limit, now);
+            mailbox.put(Mail::Stored { link, channel: channel.number(), after, page });
+        });
+    }
+
+    async fn await_writable(self: Rc<Self>, id: LinkId) {
+        poll_fn(|cx| match self.shard.borrow().sock(id) {
+            Some(stream) => stream.0.poll_write_ready(cx).map(drop),
+            None => Poll::Ready(()),
+        })
+        .await;
+        self.shard.borrow_mut().on_writable(id);
+        self.work.notify_one();
+    }
+
+    /// Waits until every link is closed, or the realm's patience has ended.
+    async fn drained(&self, mut phase: watch::Receiver<Phase>) {
+        while *phase.borrow_and_update() != Phase::Ended && self.load.load(Ordering::Relaxed) > 0 {
+            let pause = tokio::time::sleep(std::time::Duration::from_millis(STOP_POLL_MS));
+            tokio::select! {
+                () = pause => {}
+                changed = phase.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}

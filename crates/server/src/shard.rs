@@ -1,0 +1,485 @@
+//! A shard: one thread's share of the WebSocket connections, and how events reach them.
+//!
+//! The shard does not take care of reading, waiting or time: it is handed bytes, mail and the time, writes through
+//! [`Sock`], and says what it waits for. So it runs under a runtime as well as in a simulation. The obligations of
+//! whoever drives it:
+//!
+//! - after any call that may have made work ([`Shard::on_bytes`], [`Shard::deliver`], [`Shard::on_writable`],
+//!   [`Shard::on_timeout`], [`Shard::drain`]): call [`Shard::flush`] until it returns false;
+//! - after a flush: carry out [`Shard::take_reads`], await writability for [`Shard::take_blocked`], let the readers of
+//!   [`Shard::take_resumed`] go on, and call [`Shard::on_timeout`] at [`Shard::next_timeout`];
+//! - read from a link only while [`Shard::wants_input`], and [`Shard::remove`] it when its connection has ended.
+
+mod frames;
+mod input;
+mod link;
+mod mail;
+mod pull;
+mod sock;
+mod wheel;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use slab::Slab;
+use throughline_engine::{Channel, Engine, ReadLimit, WatcherId};
+use throughline_session::{ServerSession, ServerSettings};
+use throughline_wire::close::CloseCode;
+use throughline_wire::event::Eid;
+use throughline_wire::message::{CloseReason, ServerMessage};
+use throughline_wire::ws::{self, Decoder, Role, deflate};
+
+use crate::metrics::Metrics;
+use frames::{Encoder, FrameLogs, Framing};
+use link::{End, Life, Link};
+use pull::Slot;
+use wheel::Wheel;
+
+pub use mail::{Mail, Mailbox};
+pub use sock::Sock;
+
+/// Smallest page read for one link, bytes of event bodies.
+pub(crate) const PAGE_BYTES_MIN: u32 = 16 * 1024;
+/// Largest page read for one link.
+pub(crate) const PAGE_BYTES_MAX: u32 = 512 * 1024;
+/// How long a peer may take to answer a close frame, milliseconds.
+const CLOSE_MS: u64 = 3_000;
+/// How often frames of quiet channels are let go, milliseconds.
+const REST_MS: u64 = 1_000;
+/// Largest message that an echo gives back, bytes.
+const ECHO_BYTES_MAX: usize = 17 * 1024 * 1024;
+/// An echo on which nothing is heard for this long is ended, milliseconds.
+const ECHO_IDLE_MS: u64 = 600_000;
+
+/// Names a link of a shard. Keys are used again, generations tell their users apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    pub(crate) key: u32,
+    pub(crate) generation: u32,
+}
+
+/// The time, on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never goes back.
+    pub monotonic: u64,
+    /// Milliseconds since 1970-01-01T00:00Z.
+    pub unix: u64,
+}
+
+/// What a WebSocket connection is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A session.
+    Session,
+    /// Giving back every message as it came.
+    Echo,
+}
+
+/// A read from the disk that a link needs. Carry out `channel.read_stored(after, limit, now)` off the shard's thread
+/// and post the outcome as [`Mail::Stored`].
+#[derive(Debug)]
+pub struct ReadRequest {
+    /// Who needs it.
+    pub link: LinkId,
+    /// The channel.
+    pub channel: Arc<Channel>,
+    /// The cursor.
+    pub after: Eid,
+    /// How much.
+    pub limit: ReadLimit,
+}
+
+/// What a shard is told once.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
+    /// The protocol's intervals and limits.
+    pub session: ServerSettings,
+    /// Messages below this go uncompressed, bytes.
+    pub compression_bytes_min: usize,
+    /// Bytes of event data that one link may have waiting for the disk.
+    pub publish_bytes_max: usize,
+    /// Bytes of replies that wait for a link, beyond which nothing more is read from it.
+    pub control_bytes_max: usize,
+    /// What a `drain` tells clients: reconnect after a random delay up to this, milliseconds.
+    pub drain_spread_ms: u64,
+}
+
+impl ShardSettings {
+    /// Largest message of a session, bytes: an event's data with escapes or base64, and its header.
+    fn message_bytes_max(&self) -> usize {
+        (self.session.limits.event_bytes as usize).saturating_mul(2).saturating_add(65_536)
+    }
+}
+
+/// What all shards of a realm share.
+#[derive(Clone, Debug)]
+pub struct Common {
+    engine: Arc<Engine>,
+    logs: Arc<FrameLogs>,
+    metrics: Arc<Metrics>,
+}
+
+impl Common {
+    /// For the shards of one realm.
+    pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>) -> Common {
+        Common { engine, logs: Arc::default(), metrics }
+    }
+}
+
+/// See the module's text.
+pub struct Shard<S> {
+    settings: ShardSettings,
+    engine: Arc<Engine>,
+    logs: Arc<FrameLogs>,
+    counts: Arc<Metrics>,
+    watcher: WatcherId,
+    mailbox: Arc<Mailbox>,
+    random: Box<dyn FnMut() -> u128>,
+    links: Slab<Link<S>>,
+    generation: u32,
+    slots: Slab<Slot>,
+    by_number: HashMap<u32, u32>,
+    encoder: Encoder,
+    /// Serves every link that keeps no compression window.
+    inflater: deflate::Inflater,
+    /// Links that have something pending, or that have to be looked at for all their subscriptions.
+    queue: VecDeque<LinkId>,
+    /// Keys of slots that have something new.
+    dirty: VecDeque<u32>,
+    /// Keys of slots that hold frames.
+    holding: Vec<u32>,
+    rest_at: u64,
+    wheel: Wheel,
+    due: Vec<LinkId>,
+    reads: Vec<ReadRequest>,
+    blocked: Vec<LinkId>,
+    resumed: Vec<LinkId>,
+    draining: bool,
+}
+
+impl<S> fmt::Debug for Shard<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("links", &self.links.len())
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sock> Shard<S> {
+    /// A shard without links. `random` gives new session ids.
+    pub fn new(
+        common: &Common,
+        settings: ShardSettings,
+        mailbox: Arc<Mailbox>,
+        random: impl FnMut() -> u128 + 'static,
+        now: Now,
+    ) -> Shard<S> {
+        let watcher = common.engine.register(Arc::clone(&mailbox) as _);
+        Shard {
+            encoder: Encoder::new(settings.compression_bytes_min),
+            settings,
+            engine: Arc::clone(&common.engine),
+            logs: Arc::clone(&common.logs),
+            counts: Arc::clone(&common.metrics),
+            watcher,
+            mailbox,
+            random: Box::new(random),
+            links: Slab::new(),
+            generation: 0,
+            slots: Slab::new(),
+            by_number: HashMap::new(),
+            inflater: deflate::Inflater::new(15, false),
+            queue: VecDeque::new(),
+            dirty: VecDeque::new(),
+            holding: Vec::new(),
+            rest_at: now.monotonic,
+            wheel: Wheel::new(now.monotonic),
+            due: Vec::new(),
+            reads: Vec::new(),
+            blocked: Vec::new(),
+            resumed: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// Takes over a connection whose WebSocket handshake is done.
+    pub fn open(&mut self, now: Now, sock: S, purpose: Purpose, deflate: Option<deflate::Agreed>) -> LinkId {
+        self.generation = self.generation.wrapping_add(1);
+        let end = match purpose {
+            Purpose::Session => End::Session(ServerSession::new(now.monotonic)),
+            Purpose::Echo => End::Echo(now.monotonic),
+        };
+        let decoder = Decoder::new(Role::Server, deflate.is_some());
+        let mut link = Link::new(sock, self.generation, Framing::of(deflate.as_ref()), decoder, end);
+        if let Some(agreed) = deflate {
+            link.deflate = true;
+            link.inflater = agreed
+                .client_context_takeover
+                .then(|| Box::new(deflate::Inflater::new(agreed.client_max_window_bits, true)));
+        }
+        let id = LinkId { key: self.links.insert(link) as u32, generation: self.generation };
+        self.counts.links_open.inc();
+        self.wheel.insert(id, self.deadline(id));
+        if self.draining {
+            self.drain_link(id);
+        }
+        id
+    }
+
+    /// Forgets a link whose connection has ended, and gives its socket back.
+    pub fn remove(&mut self, id: LinkId) -> Option<S> {
+        self.link_mut(id)?;
+        let link = self.links.remove(id.key as usize);
+        for sub in &link.subs {
+            self.leave(sub.slot, sub.index);
+        }
+        self.counts.links_open.dec();
+        Some(link.sock)
+    }
+
+    /// The socket of a link.
+    pub fn sock(&self, id: LinkId) -> Option<&S> {
+        self.links.get(id.key as usize).filter(|l| l.generation == id.generation).map(|l| &l.sock)
+    }
+
+    /// How many links there are.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// True when there is no link.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// False while a link has so much under way that nothing more should be read from it; it will be in
+    /// [`Shard::take_resumed`] when that has changed.
+    pub fn wants_input(&mut self, id: LinkId) -> bool {
+        let over = self.over_limits(id);
+        match self.link_mut(id) {
+            Some(link) => {
+                link.paused = over;
+                !over
+            }
+            None => true,
+        }
+    }
+
+    fn over_limits(&self, id: LinkId) -> bool {
+        let Some(link) = self.links.get(id.key as usize) else { return false };
+        let over = u64::from(link.inflight) >= self.settings.session.limits.publishes_max
+            || link.inflight_bytes >= self.settings.publish_bytes_max
+            || link.control_bytes() > self.settings.control_bytes_max;
+        // A link that ends is read from, so that its end is seen.
+        over && link.is_open() && !link.dead
+    }
+
+    /// A link's socket takes bytes again.
+    pub fn on_writable(&mut self, id: LinkId) {
+        if let Some(link) = self.link_mut(id) {
+            link.blocked = false;
+            link.awaited = false;
+            self.enqueue(id);
+        }
+    }
+
+    /// Takes notes from other threads.
+    pub fn deliver(&mut self, now: Now, mail: Vec<Mail>) {
+        for note in mail {
+            match note {
+                Mail::Dirty(number) => self.mark_dirty(number),
+                Mail::Deleted(number) => self.deleted(number),
+                Mail::Published { link, id, weight, result } => self.published(link, id, weight, result),
+                Mail::Stored { link, channel, after, page } => match page {
+                    Ok(page) => self.stored(link, channel, after, &page),
+                    Err(e) => {
+                        let reason = format!("reading stored events failed: {e}");
+                        self.close(now, link, CloseReason::new(CloseCode::Internal, reason), false);
+                    }
+                },
+            }
+        }
+    }
+
+    fn mark_dirty(&mut self, number: u32) {
+        let Some(key) = self.by_number.get(&number).copied() else { return };
+        let Some(slot) = self.slots.get_mut(key as usize) else { return };
+        if slot.dirty {
+            slot.again = true;
+        } else {
+            slot.dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn on_timeout(&mut self, now: Now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(now.monotonic, &mut due);
+        for id in due.drain(..) {
+            self.timed_out(now, id);
+        }
+        self.due = due;
+        if now.monotonic >= self.rest_at && !self.holding.is_empty() {
+            self.rest();
+            self.rest_at = now.monotonic + REST_MS;
+        }
+    }
+
+    /// When [`Shard::on_timeout`] is due, on the monotonic clock.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let rest = (!self.holding.is_empty()).then_some(self.rest_at);
+        [self.wheel.next_deadline(), rest].into_iter().flatten().min()
+    }
+
+    fn timed_out(&mut self, now: Now, id: LinkId) {
+        if self.link_mut(id).is_none() {
+            return;
+        }
+        if self.deadline(id) <= now.monotonic {
+            self.expire_link(now, id);
+        }
+        // An aborted link stays until its reader sees the end.
+        let again = self.deadline(id).max(now.monotonic + wheel::TICK_MS);
+        self.wheel.insert(id, again);
+    }
+
+    fn expire_link(&mut self, now: Now, id: LinkId) {
+        let settings = self.settings.session;
+        let Some(link) = self.link_mut(id) else { return };
+        match (&mut link.life, &mut link.end) {
+            (Life::Closing { deadline, .. }, _) => {
+                *deadline = now.monotonic + CLOSE_MS;
+                link.sock.abort();
+            }
+            (Life::Open, End::Echo(_)) => {
+                self.close(now, id, CloseReason::new(CloseCode::GoingAway, "nothing was heard for ten minutes"), true);
+            }
+            (Life::Open, End::Session(session)) => match session.tick(now.monotonic, &settings) {
+                throughline_session::Tick::Nothing => {}
+                throughline_session::Tick::Ping => self.send(id, &ServerMessage::Ping),
+                throughline_session::Tick::Close(reason) => self.close(now, id, reason, false),
+            },
+        }
+    }
+
+    fn deadline(&self, id: LinkId) -> u64 {
+        let Some(link) = self.links.get(id.key as usize) else { return 0 };
+        match (&link.life, &link.end) {
+            (Life::Closing { deadline, .. }, _) => *deadline,
+            (Life::Open, End::Echo(heard)) => heard + ECHO_IDLE_MS,
+            (Life::Open, End::Session(session)) => session.deadline(&self.settings.session),
+        }
+    }
+
+    /// Reads from the disk to carry out.
+    #[must_use]
+    pub fn take_reads(&mut self) -> Vec<ReadRequest> {
+        std::mem::take(&mut self.reads)
+    }
+
+    /// Links whose sockets take nothing: [`Shard::on_writable`] is awaited for each.
+    #[must_use]
+    pub fn take_blocked(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.blocked)
+    }
+
+    /// Links that were paused and may be read from again.
+    #[must_use]
+    pub fn take_resumed(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.resumed)
+    }
+
+    /// Tells every client that the server is stopping, and closes each link once its publishes are answered and its
+    /// subscriptions have everything.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let ids: Vec<LinkId> =
+            self.links.iter().map(|(key, link)| LinkId { key: key as u32, generation: link.generation }).collect();
+        for id in ids {
+            self.drain_link(id);
+        }
+    }
+
+    fn drain_link(&mut self, id: LinkId) {
+        let after = self.settings.drain_spread_ms;
+        if self.link_mut(id).is_some_and(|l| l.is_open() && matches!(l.end, End::Session(_))) {
+            self.send(id, &ServerMessage::Drain { after });
+        }
+        self.enqueue(id);
+    }
+
+    fn close_if_drained(&mut self, now: Now, id: LinkId) {
+        if !self.draining {
+            return;
+        }
+        let Shard { links, slots, .. } = self;
+        let Some(link) = links.get(id.key as usize) else { return };
+        let head = |slot: u32| slots.get(slot as usize).map_or(Eid::NONE, |s| s.channel.head());
+        let given = link.subs.iter().all(|s| !s.reading && s.cursor >= head(s.slot));
+        if link.is_open() && link.inflight == 0 && given && !link.has_pending() {
+            self.close(now, id, CloseReason::new(CloseCode::Drain, "the server is stopping"), true);
+        }
+    }
+
+    fn link_mut(&mut self, id: LinkId) -> Option<&mut Link<S>> {
+        self.links.get_mut(id.key as usize).filter(|l| l.generation == id.generation)
+    }
+
+    /// Has a link looked at in the next flush.
+    fn enqueue(&mut self, id: LinkId) {
+        if let Some(link) = self.link_mut(id)
+            && !link.queued
+        {
+            link.queued = true;
+            self.queue.push_back(id);
+        }
+    }
+
+    fn note_blocked(&mut self, id: LinkId) {
+        let Some(link) = self.link_mut(id) else { return };
+        if link.dead {
+            self.note_resumed(id);
+        } else if link.blocked && !link.awaited {
+            link.awaited = true;
+            self.blocked.push(id);
+        }
+    }
+
+    fn note_resumed(&mut self, id: LinkId) {
+        if self.over_limits(id) {
+            return;
+        }
+        if let Some(link) = self.link_mut(id)
+            && std::mem::take(&mut link.paused)
+        {
+            self.resumed.push(id);
+        }
+    }
+
+    /// Queues a message ahead of events.
+    fn send(&mut self, id: LinkId, message: &ServerMessage) {
+        let Shard { links, encoder, .. } = self;
+        if let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) {
+            encoder.message(Framing::PLAIN, message, link.control());
+        }
+        self.enqueue(id);
+    }
+
+    /// Begins to close a link. With `answer`, the peer's close frame is awaited; without, what it sends is ignored.
+    fn close(&mut self, now: Now, id: LinkId, reason: CloseReason, answer: bool) {
+        let Some(link) = self.link_mut(id) else { return };
+        if !link.is_open() {
+            return;
+        }
+        ws::write_close(link.control(), reason.code.code(), &reason.reason);
+        link.life = Life::Closing { deadline: now.monotonic + CLOSE_MS, finish: !answer };
+        self.counts.link_closed(reason.code);
+        self.wheel.insert(id, now.monotonic + CLOSE_MS);
+        self.enqueue(id);
+        self.note_resumed(id);
+    }
+}

@@ -1,0 +1,263 @@
+//! Delivery: at the end of a turn every link whose channels have something new is given what lies between its
+//! cursors and the heads.
+//!
+//! The walk goes round the dirty channels with a quantum of links each, so that a small channel never waits behind a
+//! large one, and hands control back after a budget, so that reads mix in.
+
+use std::sync::Arc;
+
+use throughline_engine::{Channel, Page, Read, ReadLimit};
+use throughline_wire::event::Eid;
+
+use super::frames::{Framing, View};
+use super::link::{Life, Link, Written};
+use super::{LinkId, Now, PAGE_BYTES_MAX, PAGE_BYTES_MIN, ReadRequest, Shard, Sock};
+
+/// Links of one channel that are served before the next channel has its turn.
+const QUANTUM: usize = 128;
+/// Links that are served before reads have their turn.
+pub(super) const BUDGET: usize = 256;
+/// Events of one page read for one link.
+const PAGE_EVENTS: usize = 8192;
+
+/// A channel that links of this shard subscribe to.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) channel: Arc<Channel>,
+    pub(super) members: Vec<Member>,
+    views: Vec<View>,
+    /// In the list of dirty channels.
+    pub(super) dirty: bool,
+    /// Something came, or a member moved, since the walk began: walk once more.
+    pub(super) again: bool,
+    /// The next member to serve; zero when no walk is under way.
+    walk: usize,
+    /// In the list of slots that hold frames.
+    holds: bool,
+}
+
+/// A subscription, seen from its channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    /// Key of the link.
+    pub(super) link: u32,
+    /// Place in the link's list.
+    pub(super) sub: u32,
+}
+
+impl Slot {
+    pub(super) fn new(channel: Arc<Channel>) -> Slot {
+        let (members, views) = (Vec::new(), Vec::new());
+        Slot { channel, members, views, dirty: false, again: false, walk: 0, holds: false }
+    }
+}
+
+/// How a visit to a subscription ended.
+enum Pulled {
+    /// It has everything, or its socket takes no more.
+    Rest,
+    /// There is more for it now.
+    More,
+    /// What it needs is on disk only.
+    Stored,
+}
+
+impl<S: Sock> Shard<S> {
+    /// Gives links what waits for them, for about a budget of links. True when there is more to do at once.
+    ///
+    /// To be called after input, mail, a writable link or a time-out; again while it returns true.
+    #[must_use]
+    pub fn flush(&mut self, now: Now) -> bool {
+        let mut budget = BUDGET;
+        for _ in 0..self.queue.len().min(QUANTUM) {
+            let Some(id) = self.queue.pop_front() else { break };
+            self.flush_link(now, id);
+            budget -= 1;
+        }
+        while budget > 0 {
+            let Some(key) = self.dirty.pop_front() else { break };
+            budget = budget.saturating_sub(self.walk(now, key).max(1));
+        }
+        !self.queue.is_empty() || !self.dirty.is_empty()
+    }
+
+    /// One quantum of a channel's walk; how many links were served.
+    fn walk(&mut self, now: Now, key: u32) -> usize {
+        let Some(slot) = self.slots.get_mut(key as usize) else { return 0 };
+        if slot.walk == 0 {
+            slot.again = false;
+            slot.channel.seen(self.watcher);
+        }
+        for view in &mut slot.views {
+            view.refresh(&slot.channel, &mut self.encoder, now.unix);
+        }
+        if !slot.holds {
+            slot.holds = true;
+            self.holding.push(key);
+        }
+        let begin = slot.walk.min(slot.members.len());
+        let end = (begin + QUANTUM).min(slot.members.len());
+        for at in begin..end {
+            self.serve(now, key, at);
+        }
+        let Some(slot) = self.slots.get_mut(key as usize) else { return end - begin };
+        slot.walk = if end < slot.members.len() { end } else { 0 };
+        if slot.walk > 0 || slot.again {
+            self.dirty.push_back(key);
+        } else {
+            slot.dirty = false;
+        }
+        end - begin
+    }
+
+    fn serve(&mut self, now: Now, key: u32, at: usize) {
+        let Some(slot) = self.slots.get_mut(key as usize) else { return };
+        let Some(member) = slot.members.get(at).copied() else { return };
+        let Some(link) = self.links.get_mut(member.link as usize) else { return };
+        let id = LinkId { key: member.link, generation: link.generation };
+        if link.blocked || link.queued {
+            // It is served when its socket takes more, or by its own entry in the queue.
+            return;
+        }
+        self.pull(now, id, member.sub as usize);
+    }
+
+    /// Serves one link: what is pending first, then every subscription that is behind.
+    fn flush_link(&mut self, now: Now, id: LinkId) {
+        let Some(link) = self.link_mut(id) else { return };
+        link.queued = false;
+        if link.blocked {
+            return;
+        }
+        let flushed = link.flush_pending();
+        self.note_blocked(id);
+        self.note_resumed(id);
+        if !flushed {
+            return;
+        }
+        let Some(link) = self.link_mut(id) else { return };
+        match link.life {
+            Life::Closing { finish: true, .. } => link.sock.shutdown(),
+            Life::Closing { .. } => {}
+            Life::Open => {
+                for sub in 0..link.subs.len() {
+                    self.pull(now, id, sub);
+                }
+                self.close_if_drained(now, id);
+            }
+        }
+    }
+
+    /// Gives one subscription what lies between its cursor and the head.
+    fn pull(&mut self, now: Now, id: LinkId, index: usize) {
+        let Shard { links, slots, encoder, logs, counts, .. } = self;
+        let Some(link) = links.get_mut(id.key as usize) else { return };
+        let Some(sub) = link.subs.get(index) else { return };
+        let Some(slot) = slots.get_mut(sub.slot as usize) else { return };
+        let cursor = sub.cursor;
+        if sub.reading || !link.is_open() || cursor >= slot.channel.head() || !link.flush_pending() {
+            self.note_blocked(id);
+            return;
+        }
+        let view = match slot.views.iter_mut().position(|v| v.framing == link.framing) {
+            Some(at) => &mut slot.views[at],
+            None => {
+                let log = logs.get(&slot.channel, link.framing);
+                slot.views.push(View::new(link.framing, log));
+                let last = slot.views.len() - 1;
+                slot.views[last].refresh(&slot.channel, encoder, now.unix);
+                &mut slot.views[last]
+            }
+        };
+        let (written, pulled) = match view.after(cursor) {
+            Some(segments) => (link.write_segments(segments, cursor), Pulled::Rest),
+            None => {
+                let limit = ReadLimit { events: PAGE_EVENTS, bytes: link.page_bytes as usize };
+                match slot.channel.read(cursor, limit, now.unix) {
+                    Read::Page(page) => {
+                        let written = write_page(link, encoder, slot.channel.number(), cursor, &page);
+                        let more = page.more && !link.blocked;
+                        (written, if more { Pulled::More } else { Pulled::Rest })
+                    }
+                    Read::Stored => (Written { cursor, frames: 0, bytes: 0 }, Pulled::Stored),
+                }
+            }
+        };
+        counts.delivered.add(written.frames as u64);
+        counts.bytes_out.add(written.bytes as u64);
+        if let Some(sub) = link.subs.get_mut(index) {
+            sub.cursor = written.cursor;
+            sub.reading = matches!(pulled, Pulled::Stored);
+        }
+        let request = matches!(pulled, Pulled::Stored).then(|| ReadRequest {
+            link: id,
+            channel: Arc::clone(&slot.channel),
+            after: cursor,
+            limit: ReadLimit { events: PAGE_EVENTS, bytes: link.page_bytes as usize },
+        });
+        self.reads.extend(request);
+        if matches!(pulled, Pulled::More) {
+            self.enqueue(id);
+        }
+        self.note_blocked(id);
+    }
+
+    /// A page that the disk gave for `link` is written at once; what its socket does not take is read again later,
+    /// so that a slow reader holds no memory.
+    pub(super) fn stored(&mut self, id: LinkId, number: u32, after: Eid, page: &Page) {
+        let Shard { links, slots, encoder, counts, .. } = self;
+        let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) else { return };
+        let subscribed = |slot: u32| slots.get(slot as usize).is_some_and(|s| s.channel.number() == number);
+        let Some(index) = link.subs.iter().position(|s| subscribed(s.slot)) else { return };
+        let sub = &mut link.subs[index];
+        let expected = std::mem::take(&mut sub.reading) && sub.cursor == after;
+        if expected && link.is_open() && link.flush_pending() {
+            let written = write_page(link, encoder, number, after, page);
+            counts.delivered.add(written.frames as u64);
+            counts.bytes_out.add(written.bytes as u64);
+            if let Some(sub) = link.subs.get_mut(index) {
+                sub.cursor = written.cursor;
+            }
+        }
+        self.note_blocked(id);
+        self.enqueue(id);
+    }
+
+    /// Lets go of frames of channels that are quiet.
+    pub(super) fn rest(&mut self) {
+        let Shard { holding, slots, .. } = self;
+        holding.retain(|key| {
+            let Some(slot) = slots.get_mut(*key as usize) else { return false };
+            let held = slot.views.iter_mut().map(|view| !view.rest()).filter(|held| *held).count();
+            slot.holds = held > 0;
+            slot.holds
+        });
+        self.logs.sweep();
+    }
+}
+
+/// Writes a page read for one link, and learns how large its next page should be.
+fn write_page<S: Sock>(
+    link: &mut Link<S>,
+    encoder: &mut super::frames::Encoder,
+    number: u32,
+    after: Eid,
+    page: &Page,
+) -> Written {
+    let segment = encoder.page(link.framing, number, after, page);
+    let mut written = link.write_segment(&segment, after, 0);
+    if written.bytes == segment.bytes.len() {
+        written.cursor = written.cursor.max(page.next);
+        link.page_bytes = link.page_bytes.saturating_mul(2).min(PAGE_BYTES_MAX);
+    } else {
+        link.page_bytes = (written.bytes as u32).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+    }
+    written
+}
+
+impl Framing {
+    /// The framing of a link that agreed on `deflate`.
+    pub(super) fn of(deflate: Option<&throughline_wire::ws::deflate::Agreed>) -> Framing {
+        deflate.map_or(Framing::PLAIN, |agreed| Framing::deflated(agreed.server_max_window_bits))
+    }
+}
