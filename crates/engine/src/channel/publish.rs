@@ -208,8 +208,8 @@ impl Channel {
     fn complete(&self, eid: Eid, result: Result<(), StoreError>) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let Ok(index) = state.pending.binary_search_by_key(&eid, |pending| pending.event.eid) else { return };
-        state.pending[index].result = Some(result);
+        let Some(pending) = state.waiting(eid) else { return };
+        pending.result = Some(result);
         let before = state.log.memory;
         let mut answers = Answers::new();
         let mut count = 0;
@@ -267,13 +267,20 @@ impl State {
         F: FnOnce(Result<Published, ReplyError>) + Send + 'static,
     {
         self.duplicates += 1;
-        match self.pending.binary_search_by_key(&eid, |pending| pending.event.eid) {
-            Ok(index) => {
-                self.pending[index].waiters.extend(done.take().map(|done| Box::new(done) as Done));
+        match self.waiting(eid) {
+            Some(pending) => {
+                pending.waiters.extend(done.take().map(|done| Box::new(done) as Done));
                 Attempt::Waiting
             }
-            Err(_) => Attempt::Decided(Ok(Published { eid, duplicate: true })),
+            None => Attempt::Decided(Ok(Published { eid, duplicate: true })),
         }
+    }
+
+    /// The event of this EID, if it cannot be read yet. No EID is missing between those that wait, since what follows one waits too.
+    fn waiting(&mut self, eid: Eid) -> Option<&mut Pending> {
+        let front = self.pending.front()?.event.eid;
+        let index = usize::try_from(eid.0.checked_sub(front.0)?).ok()?;
+        self.pending.get_mut(index).filter(|pending| pending.event.eid == eid)
     }
 
     fn give_up(&mut self, origin: Option<Origin>, waiters: Vec<Done>, error: &ReplyError, answers: &mut Answers) {
