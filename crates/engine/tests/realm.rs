@@ -279,3 +279,40 @@ fn read_in_order(channel: &throughline_engine::Channel, until: u64) {
         std::thread::yield_now();
     }
 }
+
+/// A reader that falls behind while events are removed under it, in memory and on disk: each event is given or in a gap, once.
+#[test]
+fn a_reader_that_is_overtaken_misses_nothing_silently() {
+    const EVENTS: u64 = 20_000;
+    for kind in [Reliable, Persistent, Mixed] {
+        let seam: Arc<dyn Store> = MemoryStore::automatic();
+        let settings = Settings { ring_events_max: 8, ..Settings::default() };
+        let engine = Engine::open(settings, seam, &[], 1, 0).unwrap();
+        let channel = engine.create("c", capacity(kind, 50), 0).unwrap().channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 1..=EVENTS {
+                    let persistent = (kind == Mixed).then_some(n % 3 == 0);
+                    let publish = Publish { channel: channel.clone(), origin: None, body: text("x"), persistent };
+                    let (sender, answer) = mpsc::channel();
+                    let outcome = engine.publish(publish, 0, move |outcome| sender.send(outcome).unwrap());
+                    outcome.unwrap_or_else(|| answer.recv().unwrap()).unwrap();
+                }
+            });
+            let mut cursor = 0;
+            while cursor < EVENTS {
+                let page = page(&channel, cursor, ReadLimit { events: 7, bytes: usize::MAX }, 0);
+                if let Some(gap) = page.gap {
+                    assert_eq!(gap.from.0, cursor + 1, "{kind}");
+                    cursor = gap.to.0;
+                }
+                for event in &page.events {
+                    assert_eq!(event.eid.0, cursor + 1, "{kind}");
+                    cursor = event.eid.0;
+                }
+                assert_eq!(page.next.0, cursor, "{kind}");
+                std::thread::yield_now();
+            }
+        });
+    }
+}
