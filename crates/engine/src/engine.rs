@@ -262,7 +262,8 @@ impl Engine {
 
     /// Publishes an event. Gives the outcome when it is decided at once; otherwise `done` gets it later, from the store's thread
     /// and without any lock held. Events in memory are decided at once, unless they follow one on the same `mixed` channel
-    /// that waits for the disk.
+    /// that waits for the disk. `done` must not wait for the disk itself, so it must not publish, create or delete: the thread it
+    /// runs on is the one that would have to answer.
     ///
     /// Fails with `not_persistent`, `publish_number`, `overloaded`, `channel_deleted`, `draining`, `store_full`, `store_failed`; the
     /// event was not published then, and may be tried again. Waits for the disk only on `mixed` channels, for the first event after a
