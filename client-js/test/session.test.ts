@@ -110,6 +110,61 @@ test("the queue is bounded, by events and by bytes, and says which limit it was"
   expect(await code(session.publish("c", "x".repeat(1001)))).toBe("event_too_large");
 });
 
+test("an event at or below the cursor, or of a subscription that was left, is dropped", async () => {
+  const { world, realm, session } = start();
+  const got: string[] = [];
+  const sub = session.subscribe("c", (event) => got.push(event.eid), { from: "all" });
+  realm.publish("c", "1");
+  await world.run(10);
+  realm.broadcast({ type: "event", channel: 1, eid: "1", time: 1, data: "again" });
+  realm.broadcast({ type: "event", channel: 7, eid: "9", time: 1, data: "of nobody" });
+  realm.broadcast({ type: "event", channel: 1, eid: "3", time: 1, data: "3" });
+  realm.broadcast({ type: "event", channel: 1, eid: "2", time: 1, data: "late" });
+  await world.run(10);
+  sub.close();
+  realm.broadcast({ type: "event", channel: 1, eid: "4", time: 1, data: "4" });
+  await world.run(10);
+  expect(got).toEqual(["1", "3"]);
+});
+
+test("a gap below the cursor changes nothing", async () => {
+  const { world, realm, session } = start();
+  const gaps: string[] = [];
+  session.on("gap", (gap) => gaps.push(gap.from));
+  const sub = session.subscribe("c", () => undefined, { from: "all" });
+  for (const data of ["1", "2", "3"]) realm.publish("c", data);
+  await world.run(10);
+  realm.broadcast({ type: "gap", channel: 1, from: "1", to: "2", epoch: "00000000000000aa", reason: "capacity" });
+  await world.run(10);
+  expect(gaps).toEqual([]);
+  expect(sub.cursor).toBe("3");
+});
+
+test("what a draining realm refuses is repeated on the next link, and nobody is told of a failure", async () => {
+  const { world, realm, session } = start();
+  const errors: unknown[] = [];
+  session.on("error", (error) => errors.push(error));
+  world.accept = (peer) => {
+    realm.accept(peer);
+    const answer = peer.onFrame;
+    peer.onFrame = (data) => {
+      const { type, id } = JSON.parse(String(data)) as { type: string; id: number };
+      if (type === "connect") return answer(data);
+      peer.send(JSON.stringify({ type: "reply", id, error: { code: "draining", message: "the realm is stopping" } }));
+    };
+  };
+  const got: string[] = [];
+  session.subscribe("c", (event) => got.push(event.text()));
+  const published = session.publish("c", "kept");
+  await world.run(20);
+  world.accept = realm.accept;
+  world.peer.close(4000);
+  await world.run(40_000);
+  expect(await published).toEqual({ eid: "1", duplicate: false });
+  expect(got).toEqual(["kept"]);
+  expect(errors).toEqual([]);
+});
+
 test("gaps are told in order, and the cursor passes them", async () => {
   const { world, realm, session } = start();
   realm.capacity = 2;
