@@ -1,0 +1,7 @@
+//! Frames as a client gets them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use throughline_wire::ws::Role;
+
+fuzz_target!(|input: &[u8]| throughline_fuzz::frames(Role::Client, input));
