@@ -111,7 +111,7 @@ export class Session extends Emitter<SessionEvents> {
     this.#environment = environment;
     this.#base = baseUrl(url, environment.place);
     this.#url = websocketUrl(this.#base).href;
-    this.#core = new SessionCore({ ...options, client: options.client ?? "throughline-js", random: environment.random }, environment.now());
+    this.#core = new SessionCore({ ...options, client: options.client ?? "throughline.js", random: environment.random }, environment.now());
     this.#unwatch = environment.watch(() => {
       this.#core.hint(environment.now());
       this.#pump();
