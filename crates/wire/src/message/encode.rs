@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{ClientMessage, From, Gap, Reply, ReplyError, ServerMessage};
-use crate::event::{Body, Data, Eid, Event};
+use crate::event::{Body, Data, Event};
 
 /// Which kind of WebSocket message carries the encoded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,7 +309,6 @@ fn encode_reply(id: u64, result: &Result<Reply, ReplyError>, out: &mut Vec<u8>) 
 }
 
 fn encode_gap(channel: u32, gap: &Gap, out: &mut Vec<u8>) {
-    debug_assert!(gap.from != Eid::NONE);
     let mut object = Object::new(out, "gap");
     object.raw("channel", channel).quoted("from", gap.from).quoted("to", gap.to);
     object.quoted("epoch", gap.epoch).quoted("reason", gap.reason.name()).end();
@@ -318,7 +317,10 @@ fn encode_gap(channel: u32, gap: &Gap, out: &mut Vec<u8>) {
 impl ReplyError {
     /// Appends the error object, as `reply` messages and HTTP answers hold it.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut object = Object::untyped(out, "code", &self.code);
+        // The code may be one that another server made up.
+        out.extend_from_slice(b"{\"code\":");
+        write_json_string(out, &self.code);
+        let mut object = Object { out };
         object.string("message", &self.message);
         if let Some(limit) = self.limit {
             object.raw("limit", limit);
