@@ -2,22 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use throughline_engine::ChannelKind;
 use throughline_session::{
     ClientEvent, ClientSession, ClientSettings, ClientState, LinkCommand, LinkLoss, SubscriptionId,
 };
 use throughline_wire::event::{Body, Data, Eid};
-use throughline_wire::message::{Carriage, From, ServerMessage};
+use throughline_wire::message::{Carriage, ErrorCode, From, ServerMessage};
+use throughline_wire::ws::deflate::Agreed;
 
-use crate::checker::{Reader, Truth, Violation};
-use crate::framing::{Assembler, Frame, write, write_close};
+use crate::checker::{DURABLE, Reader, Truth, Violation};
+use crate::framing::{Frame, Framing};
 use crate::pipe::{Pipe, Shared};
 use crate::random::Random;
-use crate::realm::{CHANNELS, Realm};
+use crate::realm::{CHANNELS, Kind, Realm};
 
 /// Bytes that a client has waiting for its pipe before it asks its session for more.
 const OUT_BYTES_MAX: usize = 500;
 /// What a good path holds, and one whose reader is slow.
-const WIDE_BYTES: usize = 4_000;
+pub const WIDE_BYTES: usize = 4_000;
 const NARROW_BYTES: usize = 40;
 
 #[derive(Debug)]
@@ -27,14 +29,16 @@ enum Link {
     Opening(u64),
     Open {
         shared: Shared,
-        incoming: Assembler,
+        framing: Box<Framing>,
         out: Vec<u8>,
+        /// The network did something to it that may silence it, or is very slow.
+        hurt: bool,
     },
 }
 
 #[derive(Debug)]
 struct Publish {
-    channel: &'static str,
+    kind: Kind,
     text: String,
     /// What the realm answered.
     answer: Option<Eid>,
@@ -63,15 +67,11 @@ impl Actor {
 
     /// One step of the program.
     pub fn act(&mut self, now: u64) -> Result<(), Violation> {
-        let (channel, _, capacity) = CHANNELS[self.random.index(CHANNELS.len())];
+        let kind = CHANNELS[self.random.index(CHANNELS.len())];
         match self.random.below(10) {
             0..6 => {
-                let text = format!("{}-{}", self.name, self.published.len());
-                let long = "x".repeat(if self.random.one_in(8) { self.random.index(1000) } else { 0 });
-                let text = text + &long;
-                let body = Body::new(Data::text(text.clone()));
-                let id = self.session.publish(channel, body, None).map_err(|e| format!("publish: {e}"))?;
-                self.published.insert(id, Publish { channel, text, answer: None });
+                let long = if self.random.one_in(8) { self.random.index(1000) } else { 0 };
+                self.publish(kind, long)?;
             }
             6..8 => {
                 let from = match self.random.below(3) {
@@ -79,8 +79,8 @@ impl Actor {
                     1 => From::All,
                     _ => From::Eid(Eid(1 + self.random.below(20))),
                 };
-                if let Ok(id) = self.session.subscribe(channel, from) {
-                    self.readers.insert(id, Reader::new(channel.into(), from, capacity.is_none()));
+                if let Ok(id) = self.session.subscribe(kind.name, from) {
+                    self.readers.insert(id, Reader::new(kind, from));
                 }
             }
             8 => {
@@ -92,17 +92,34 @@ impl Actor {
                     }
                 }
             }
-            _ => {
+            _ if self.session.state() == ClientState::Open => {
                 self.reads_from = now + self.random.below(15_000);
                 self.session.pause();
             }
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// Publishes an event to a channel, longer than need be by so many bytes.
+    pub fn publish(&mut self, kind: Kind, long: usize) -> Result<(), Violation> {
+        let persistent = match kind.kind {
+            ChannelKind::Mixed => Some(self.random.one_in(2)),
+            _ => None,
+        };
+        let durable = kind.kind == ChannelKind::Persistent || persistent == Some(true);
+        let mark = if durable { DURABLE } else { 'm' };
+        let text = format!("{mark}{}-{}{}", self.name, self.published.len(), "x".repeat(long));
+        let body = Body::new(Data::text(text.clone()));
+        let id = self.session.publish(kind.name, body, persistent).map_err(|e| format!("publish: {e}"))?;
+        self.published.insert(id, Publish { kind, text, answer: None });
         Ok(())
     }
 
     /// A fault of the network on this client's connection.
     pub fn suffer(&mut self, now: u64) {
-        let Link::Open { shared, .. } = &self.link else { return };
+        let Link::Open { shared, hurt, .. } = &mut self.link else { return };
+        *hurt = true;
         match self.random.below(4) {
             0 | 1 => shared.cut(&mut self.random),
             kind => {
@@ -127,21 +144,24 @@ impl Actor {
     /// Everything that is due at `now`.
     pub fn turn(&mut self, now: u64, realm: &mut Realm, truth: &Truth, faults: bool) -> Result<(), Violation> {
         self.session.tick(now);
-        self.obey(now);
+        self.obey(now)?;
         self.open(now, realm, faults);
         self.receive(now, truth)?;
-        self.obey(now);
+        self.obey(now)?;
         self.send(now);
         self.check_all(truth)
     }
 
-    fn obey(&mut self, now: u64) {
+    fn obey(&mut self, now: u64) -> Result<(), Violation> {
         while let Some(command) = self.session.poll_link() {
             match command {
                 LinkCommand::Open => self.link = Link::Opening(now + self.random.below(200)),
                 LinkCommand::Close { code, reason } => {
-                    if let Link::Open { shared, out, .. } = &mut self.link {
-                        write_close(code, &reason, out);
+                    if let Link::Open { shared, out, framing, hurt } = &mut self.link {
+                        if !*hurt {
+                            return Err(format!("client {}: gave up a sound link: {code} {reason}", self.name));
+                        }
+                        framing.write_close(code, &reason, out);
                         let mut connection = shared.0.borrow_mut();
                         connection.up.write(now, out);
                         connection.up.finish();
@@ -151,6 +171,7 @@ impl Actor {
                 }
             }
         }
+        Ok(())
     }
 
     fn open(&mut self, now: u64, realm: &mut Realm, faults: bool) {
@@ -168,12 +189,16 @@ impl Actor {
         let width = if faults && self.random.one_in(3) { NARROW_BYTES } else { WIDE_BYTES };
         let mut up = Pipe::new(WIDE_BYTES, self.random.below(100));
         let mut down = Pipe::new(width, self.random.below(100));
-        if faults && self.random.one_in(10) {
+        let hurt = faults && self.random.one_in(10);
+        if hurt {
             if self.random.one_in(2) { up.swallow() } else { down.swallow() }
         }
         let shared = Shared::new(now, up, down);
-        realm.accept(now, shared.clone());
-        self.link = Link::Open { shared, incoming: Assembler::default(), out: Vec::new() };
+        let agreed = Agreed { server_max_window_bits: 15, client_max_window_bits: 15, client_context_takeover: false };
+        let deflate = self.random.one_in(3).then_some(agreed);
+        realm.accept(now, shared.clone(), deflate);
+        let framing = Box::new(Framing::new(deflate, self.random.fork()));
+        self.link = Link::Open { shared, framing, out: Vec::new(), hurt: hurt || width == NARROW_BYTES };
         self.session.link_opened(now);
         self.reads_from = 0;
     }
@@ -186,23 +211,25 @@ impl Actor {
             self.reads_from = 0;
             self.session.resume(now);
         }
-        let Link::Open { shared, incoming, .. } = &mut self.link else { return Ok(()) };
-        let bytes = shared.0.borrow_mut().down.read(now, &mut self.random);
+        let Link::Open { shared, framing, .. } = &mut self.link else { return Ok(()) };
+        let shared = shared.clone();
+        let mut bytes = shared.0.borrow_mut().down.read(now, &mut self.random);
         if !bytes.is_empty() {
             self.session.heard(now);
-            incoming.push(&bytes);
         }
-        while let Link::Open { shared, incoming, .. } = &mut self.link {
-            let frame = incoming.take();
-            if frame.is_none() && shared.0.borrow().down.at_end() {
-                self.lost(now, LinkLoss::Broken("end of the connection".into()));
-            }
+        for frame in framing.read(&mut bytes)? {
             match frame {
-                None => break,
-                Some(Frame::Text(bytes)) => self.input(now, Carriage::Text(&bytes), truth)?,
-                Some(Frame::Binary(bytes)) => self.input(now, Carriage::Binary(&bytes), truth)?,
-                Some(Frame::Close(code, reason)) => self.lost(now, LinkLoss::Closed { code, reason }),
+                Frame::Text(bytes) => self.input(now, Carriage::Text(&bytes), truth)?,
+                Frame::Binary(bytes) => self.input(now, Carriage::Binary(&bytes), truth)?,
+                Frame::Close(code, reason) => self.lost(now, LinkLoss::Closed { code, reason }),
+                Frame::Control => {}
             }
+            if !matches!(self.link, Link::Open { .. }) {
+                return Ok(());
+            }
+        }
+        if shared.0.borrow().down.at_end() {
+            self.lost(now, LinkLoss::Broken("end of the connection".into()));
         }
         Ok(())
     }
@@ -214,7 +241,7 @@ impl Actor {
             return Err(format!("the server sent what is no message: {error}"));
         }
         self.session.input(now, message);
-        self.obey(now);
+        self.obey(now)?;
         self.check_all(truth)
     }
 
@@ -227,13 +254,13 @@ impl Actor {
     }
 
     fn send(&mut self, now: u64) {
-        let Link::Open { shared, out, .. } = &mut self.link else { return };
+        let Link::Open { shared, out, framing, .. } = &mut self.link else { return };
         while out.len() < OUT_BYTES_MAX
             && let Some(message) = self.session.poll_transmit()
         {
             let mut payload = Vec::new();
             let kind = message.encode(&mut payload);
-            write(kind, &payload, out);
+            framing.write(kind, &payload, out);
         }
         let n = shared.0.borrow_mut().up.write(now, out);
         out.drain(..n);
@@ -254,7 +281,7 @@ impl Actor {
                 if publish.answer.replace(eid).is_some() {
                     return Err(format!("publish {id} was answered twice"));
                 }
-                if truth.copies(publish.channel, &publish.text) == 0 {
+                if publish.kind.unlimited() && truth.copies(publish.kind.name, &publish.text) == 0 {
                     return Err(format!("publish {id} was answered and is not stored"));
                 }
                 Ok(())
@@ -267,6 +294,13 @@ impl Actor {
             ClientEvent::Gap { subscription, gap, .. } => {
                 let own = self.session.cursor(subscription);
                 self.reader(subscription)?.gap(&gap, own)
+            }
+            // An event that never was is no position.
+            ClientEvent::SubscribeFailed { subscription, error, .. }
+                if error.is(ErrorCode::BadPosition) && self.reader(subscription)?.never_stood_at_an_event() =>
+            {
+                self.readers.remove(&subscription);
+                Ok(())
             }
             ClientEvent::LinkLost(LinkLoss::Broken(text)) if text.contains("broke the protocol") => Err(text),
             ClientEvent::PublishFailed { .. }
@@ -297,12 +331,11 @@ impl Actor {
         Ok(())
     }
 
-    /// Publishes to channels on disk are stored once over the whole run.
+    /// Events on disk are stored once over the whole run.
     pub fn stored_once(&self, truth: &Truth) -> Result<(), Violation> {
-        let durable = |name: &str| CHANNELS.iter().any(|(c, durable, _)| *c == name && *durable);
-        for (id, publish) in self.published.iter().filter(|(_, p)| durable(p.channel)) {
-            let copies = truth.copies(publish.channel, &publish.text);
-            if copies != 1 {
+        for (id, publish) in self.published.iter().filter(|(_, p)| p.text.starts_with(DURABLE)) {
+            let copies = truth.copies(publish.kind.name, &publish.text);
+            if copies > 1 || (publish.kind.unlimited() && copies == 0) {
                 return Err(format!("client {}: publish {id} is stored {copies} times", self.name));
             }
         }

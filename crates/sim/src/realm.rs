@@ -1,312 +1,303 @@
-//! The server of a run.
+//! The server of a run: the engine on a store in memory, and one real shard that writes to simulated sockets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
 
-use throughline_session::{Cursor, Input, ServerSession, ServerSettings, Tick};
-use throughline_wire::event::{Body, Eid, Epoch, Event, SessionId};
-use throughline_wire::message::{
-    Carriage, ClientMessage, From, Gap, GapReason, MessageKind, Reply, ServerMessage, encode_event,
-};
+use throughline_engine::memory::MemoryStore;
+use throughline_engine::store::Store;
+use throughline_engine::{ChannelAttributes, ChannelKind, Engine, Read, ReadLimit, Settings};
+use throughline_server::metrics::Metrics;
+use throughline_server::shard::{Common, LinkId, Mail, Mailbox, Now, Purpose, ReadRequest, Shard, ShardSettings, Sock};
+use throughline_session::{Cursor, ServerSettings};
+use throughline_wire::event::{Eid, Event};
+use throughline_wire::ws::deflate::Agreed;
 
 use crate::checker::{Stored, Violation};
-use crate::framing::{Assembler, Frame, write, write_close};
 use crate::pipe::Shared;
 use crate::random::Random;
 
-/// Channels of every run: name, kept over restarts, most events kept.
-pub const CHANNELS: [(&str, bool, Option<usize>); 3] =
-    [("disk", true, None), ("memory", false, None), ("short", true, Some(6))];
-/// Bytes a link may have waiting for its pipe before it is given more events.
-const OUT_BYTES_MAX: usize = 2_000;
-
-#[derive(Debug)]
-struct Channel {
-    name: &'static str,
-    durable: bool,
-    capacity: usize,
-    epoch: Epoch,
-    events: VecDeque<Event>,
-    last: u64,
-    numbers: BTreeMap<(SessionId, u64), Eid>,
-    /// What was reported by [`Realm::observe`].
-    seen: u64,
+/// A channel of every run.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// What it keeps.
+    pub kind: ChannelKind,
+    /// Most events it keeps.
+    pub capacity: Option<u64>,
 }
 
-#[derive(Debug)]
-struct Link {
-    shared: Shared,
-    session: ServerSession,
-    incoming: Assembler,
-    out: VecDeque<u8>,
-    subs: BTreeMap<usize, Eid>,
-    closing: bool,
+impl Kind {
+    /// True when no event is given up while the realm runs.
+    pub const fn unlimited(&self) -> bool {
+        self.capacity.is_none() && !matches!(self.kind, ChannelKind::Transient)
+    }
+}
+
+/// The channels of every run.
+pub const CHANNELS: [Kind; 5] = [
+    Kind { name: "disk", kind: ChannelKind::Persistent, capacity: None },
+    Kind { name: "memory", kind: ChannelKind::Reliable, capacity: None },
+    Kind { name: "short", kind: ChannelKind::Persistent, capacity: Some(6) },
+    Kind { name: "mixed", kind: ChannelKind::Mixed, capacity: None },
+    Kind { name: "passing", kind: ChannelKind::Transient, capacity: None },
+];
+
+/// The virtual clock's beginning, milliseconds since 1970.
+const UNIX_MS: u64 = 1_700_000_000_000;
+/// Everything there is, for readers that are no clients.
+const ALL: ReadLimit = ReadLimit { events: 1_000, bytes: 1 << 30 };
+/// Turns of a flush after which it must have come to an end.
+const FLUSHES_MAX: usize = 10_000;
+
+/// The server's end of a simulated connection.
+#[derive(Clone, Debug)]
+pub struct Socket(Shared);
+
+impl Sock for Socket {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_down(bytes)
+    }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_down_vectored(slices)
+    }
+
+    fn shutdown(&self) {
+        self.0.0.borrow_mut().down.finish();
+    }
+
+    fn abort(&self) {
+        let mut connection = self.0.0.borrow_mut();
+        connection.down.finish();
+        connection.up.finish();
+    }
 }
 
 /// A realm: it lives over restarts of its process.
-#[derive(Debug)]
 pub struct Realm {
-    settings: ServerSettings,
-    channels: Vec<Channel>,
-    links: Vec<Link>,
     random: Random,
+    store: Arc<MemoryStore>,
+    process: Process,
+    now: u64,
+    /// Up to where [`Realm::observe`] has read each channel.
+    seen: BTreeMap<&'static str, Cursor>,
+}
+
+impl fmt::Debug for Realm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Realm").finish_non_exhaustive()
+    }
+}
+
+/// What ends with the process.
+struct Process {
+    engine: Arc<Engine>,
+    shard: Shard<Socket>,
+    mailbox: Arc<Mailbox>,
+    links: Vec<(LinkId, Shared)>,
+    blocked: Vec<LinkId>,
+    reads: Vec<ReadRequest>,
+    expire_at: u64,
+}
+
+impl Process {
+    fn start(store: Arc<MemoryStore>, random: &mut Random, now: u64) -> Result<Process, Violation> {
+        let attributes = |k: Kind| ChannelAttributes { kind: k.kind, capacity: k.capacity, bytes: None, ttl: None };
+        let channels = CHANNELS.map(|k| (k.name.to_owned(), attributes(k)));
+        let settings = Settings { ring_events_max: 4, ..Settings::default() };
+        let engine = Engine::open(settings, store as Arc<dyn Store>, &channels, random.next(), UNIX_MS + now)
+            .map_err(|e| format!("the engine did not open: {e}"))?;
+        let mailbox = Arc::new(Mailbox::new(|| ()));
+        let common = Common::new(Arc::clone(&engine), Arc::new(Metrics::new()));
+        let mut ids = random.fork();
+        let fresh = move || u128::from(ids.next()) << 64 | u128::from(ids.next());
+        let shard = Shard::new(&common, shard_settings(), Arc::clone(&mailbox), fresh, at(now));
+        let (links, blocked, reads) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Process { engine, shard, mailbox, links, blocked, reads, expire_at: now })
+    }
+}
+
+fn shard_settings() -> ShardSettings {
+    let mut session = ServerSettings::default();
+    session.limits.publishes_max = 4;
+    ShardSettings {
+        session,
+        compression_bytes_min: 64,
+        publish_bytes_max: 2_000,
+        control_bytes_max: 500,
+        drain_spread_ms: 3_000,
+    }
+}
+
+const fn at(now: u64) -> Now {
+    Now { monotonic: now, unix: UNIX_MS + now }
 }
 
 impl Realm {
     /// With the channels of [`CHANNELS`], all empty.
-    pub fn new(mut random: Random) -> Realm {
-        let channel = |(name, durable, capacity): (&'static str, bool, Option<usize>)| Channel {
-            name,
-            durable,
-            capacity: capacity.unwrap_or(usize::MAX),
-            epoch: Epoch(random.next()),
-            events: VecDeque::new(),
-            last: 0,
-            numbers: BTreeMap::new(),
-            seen: 0,
-        };
-        let channels = CHANNELS.map(channel).into();
-        let mut settings = ServerSettings::default();
-        settings.limits.publishes_max = 4;
-        Realm { settings, channels, links: Vec::new(), random }
+    pub fn new(mut random: Random) -> Result<Realm, Violation> {
+        let store = MemoryStore::manual();
+        let process = Process::start(Arc::clone(&store), &mut random, 0)?;
+        Ok(Realm { random, store, process, now: 0, seen: BTreeMap::new() })
     }
 
-    /// A connection was made.
-    pub fn accept(&mut self, now: u64, shared: Shared) {
-        let session = ServerSession::new(now);
-        let incoming = Assembler::default();
-        self.links.push(Link {
-            shared,
-            session,
-            incoming,
-            out: VecDeque::new(),
-            subs: BTreeMap::new(),
-            closing: false,
-        });
+    /// A connection was made, its handshake is done.
+    pub fn accept(&mut self, now: u64, shared: Shared, deflate: Option<Agreed>) {
+        shared.0.borrow_mut().now = now;
+        let id = self.process.shard.open(at(now), Socket(shared.clone()), Purpose::Session, deflate);
+        self.process.links.push((id, shared));
     }
 
-    /// The process ends and another one begins on the same disk.
-    pub fn restart(&mut self) {
-        for link in self.links.drain(..) {
-            link.shared.cut(&mut self.random);
+    /// The process ends, at once or in good order, and another one begins on the same disk.
+    pub fn restart(&mut self, crash: bool) -> Result<(), Violation> {
+        let random = &mut self.random;
+        for (_, shared) in self.process.links.drain(..) {
+            shared.cut(random);
         }
-        for channel in &mut self.channels {
-            if !channel.durable {
-                channel.epoch = Epoch(self.random.next());
-                channel.events.clear();
-                channel.numbers.clear();
-                channel.last = 0;
-                channel.seen = 0;
-            }
+        if !crash {
+            self.process.engine.stop();
         }
+        self.store = self.store.reopen();
+        self.process = Process::start(Arc::clone(&self.store), random, self.now)?;
+        Ok(())
     }
 
-    /// Reads, acts, writes.
-    pub fn turn(&mut self, now: u64) -> Result<(), Violation> {
-        let Realm { settings, channels, links, random } = self;
-        for link in links.iter_mut() {
-            link.read(now, settings, channels, random)?;
-            link.tick(now, settings);
-            link.write(now, channels);
+    /// The process is going to end: clients are told.
+    pub fn drain(&mut self) {
+        self.process.shard.drain();
+    }
+
+    /// Reads, acts, writes. Without `faults`, the disk is quick.
+    pub fn turn(&mut self, now: u64, faults: bool) -> Result<(), Violation> {
+        self.now = now;
+        let Realm { random, store, process, .. } = self;
+        process.read(now, random);
+        if !faults || random.one_in(3) {
+            store.commit();
         }
-        links.retain(|l| {
-            let over = l.shared.0.borrow().up.at_end() || (l.closing && l.out.is_empty());
-            if over {
-                l.shared.0.borrow_mut().down.finish();
-            }
-            !over
-        });
+        if now >= process.expire_at {
+            process.engine.expire(UNIX_MS + now);
+            process.expire_at = now + 1_000;
+        }
+        process.turn(now)?;
+        if !faults || random.one_in(3) {
+            process.read_stored(now);
+            process.turn(now)?;
+        }
         Ok(())
     }
 
     /// Events that became visible since the last call.
-    pub fn observe(&mut self) -> Vec<Stored> {
+    pub fn observe(&mut self) -> Result<Vec<Stored>, Violation> {
         let mut all = Vec::new();
-        for channel in &mut self.channels {
-            for event in channel.events.iter().filter(|e| e.eid.0 > channel.seen) {
-                let text = event.body.data.as_text().unwrap_or_default().to_owned();
-                all.push(Stored { channel: channel.name.into(), epoch: channel.epoch, eid: event.eid, text });
+        for kind in CHANNELS {
+            let Some(head) = self.head(kind.name) else { return Err(format!("{} is gone", kind.name)) };
+            let known = self.seen.get(kind.name).filter(|c| c.epoch == head.epoch).map_or(Eid::NONE, |c| c.eid);
+            if known == head.eid {
+                continue;
             }
-            channel.seen = channel.last;
+            let stored = |(eid, text)| Stored { channel: kind.name.into(), epoch: head.epoch, eid, text };
+            all.extend(self.after(kind.name, known)?.into_iter().map(stored));
+            self.seen.insert(kind.name, head);
         }
-        all
+        Ok(all)
     }
 
-    /// Everything a channel keeps.
-    pub fn kept(&self, name: &str) -> Vec<(Eid, String)> {
-        let text = |e: &Event| (e.eid, e.body.data.as_text().unwrap_or_default().to_owned());
-        self.channels.iter().filter(|c| c.name == name).flat_map(|c| c.events.iter().map(text)).collect()
+    /// Everything a channel keeps after an event.
+    pub fn after(&self, name: &str, mut after: Eid) -> Result<Vec<(Eid, String)>, Violation> {
+        let Some(channel) = self.process.engine.channel(name) else { return Err(format!("{name} is gone")) };
+        let mut all = Vec::new();
+        loop {
+            let page = match channel.read(after, ALL, UNIX_MS + self.now) {
+                Read::Page(page) => page,
+                Read::Stored => {
+                    channel.read_stored(after, ALL, UNIX_MS + self.now).map_err(|e| format!("{name}: {e}"))?
+                }
+            };
+            all.extend(page.events.iter().map(|e| (e.eid, text(e))));
+            if !page.more {
+                return Ok(all);
+            }
+            if page.next <= after {
+                return Err(format!("{name}: a page after {after} ends at {} and there is more", page.next));
+            }
+            after = page.next;
+        }
     }
 
     /// A channel's history and its last event.
     pub fn head(&self, name: &str) -> Option<Cursor> {
-        let channel = self.channels.iter().find(|c| c.name == name)?;
-        Some(Cursor { epoch: channel.epoch, eid: Eid(channel.last) })
+        let channel = self.process.engine.channel(name)?;
+        Some(Cursor { epoch: channel.epoch(), eid: channel.head() })
     }
 }
 
-impl Link {
-    fn read(
-        &mut self,
-        now: u64,
-        settings: &ServerSettings,
-        channels: &mut [Channel],
-        random: &mut Random,
-    ) -> Result<(), Violation> {
-        let bytes = self.shared.0.borrow_mut().up.read(now, random);
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.session.heard(now);
-        self.incoming.push(&bytes);
-        while let Some(frame) = self.incoming.take() {
-            let message = match &frame {
-                Frame::Text(bytes) => ClientMessage::decode(Carriage::Text(bytes)),
-                Frame::Binary(bytes) => ClientMessage::decode(Carriage::Binary(bytes)),
-                Frame::Close(..) => {
-                    self.closing = true;
-                    return Ok(());
-                }
-            };
-            let fresh = u128::from(random.next()) << 64 | u128::from(random.next());
-            let input = self.session.input(settings, message, || fresh);
-            self.act(input, channels)?;
-        }
-        Ok(())
-    }
-
-    fn act(&mut self, input: Input, channels: &mut [Channel]) -> Result<(), Violation> {
-        let place = |name: &str| channels.iter().position(|c| c.name == name);
-        match input {
-            Input::Nothing => {}
-            Input::Send(message) => self.send(&message),
-            Input::Subscribe { id, channel, from } => {
-                let Some(at) = place(&channel) else { return Err(format!("unknown channel {channel}")) };
-                if self.subs.contains_key(&at) {
-                    return Err(format!("{channel} was subscribed to twice on one link"));
-                }
-                let (position, gap) = channels[at].position(from);
-                self.subs.insert(at, position.eid);
-                let number = at as u32;
-                let reply = Reply::Subscribed { number, epoch: position.epoch, eid: position.eid };
-                self.send(&ServerMessage::Reply { id, result: Ok(reply) });
-                if let Some(gap) = gap {
-                    self.send(&ServerMessage::Gap { channel: number, gap });
-                }
-            }
-            Input::Unsubscribe { id, channel } => {
-                place(&channel).and_then(|at| self.subs.remove(&at));
-                self.send(&ServerMessage::Reply { id, result: Ok(Reply::Unsubscribed) });
-            }
-            Input::Publish { session, id, channel, body, .. } => {
-                let Some(at) = place(&channel) else { return Err(format!("unknown channel {channel}")) };
-                let (eid, duplicate) = channels[at].publish(session, id, body);
-                self.send(&ServerMessage::Reply { id, result: Ok(Reply::Published { eid, duplicate }) });
-            }
-            Input::Close(reason) => return Err(format!("the server closed: {reason:?}")),
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, message: &ServerMessage) {
-        let mut payload = Vec::new();
-        let kind = message.encode(&mut payload);
-        self.push(kind, &payload);
-    }
-
-    fn push(&mut self, kind: MessageKind, payload: &[u8]) {
-        let mut framed = Vec::new();
-        write(kind, payload, &mut framed);
-        self.out.extend(framed);
-    }
-
-    fn tick(&mut self, now: u64, settings: &ServerSettings) {
-        match self.session.tick(now, settings) {
-            Tick::Nothing => {}
-            Tick::Ping => self.send(&ServerMessage::Ping),
-            Tick::Close(reason) => {
-                let mut framed = Vec::new();
-                write_close(reason.code.code(), &reason.reason, &mut framed);
-                self.out.extend(framed);
-                self.closing = true;
-            }
-        }
-    }
-
-    fn write(&mut self, now: u64, channels: &[Channel]) {
-        self.shared.0.borrow_mut().now = now;
-        loop {
-            while !self.out.is_empty() {
-                let (front, _) = self.out.as_slices();
-                let Ok(n) = self.shared.write_down(front) else { return };
-                self.out.drain(..n);
-            }
-            if self.closing || !self.pull(channels) {
-                return;
-            }
-        }
-    }
-
-    /// Takes the next events of every subscription; false when there are none.
-    fn pull(&mut self, channels: &[Channel]) -> bool {
-        let mut framed = Vec::new();
-        for (at, cursor) in &mut self.subs {
-            let (channel, number) = (&channels[*at], *at as u32);
-            let floor = Eid(channel.floor());
-            if *cursor < floor {
-                let gap = Gap { from: cursor.next(), to: floor, epoch: channel.epoch, reason: GapReason::Capacity };
-                let mut payload = Vec::new();
-                let kind = ServerMessage::Gap { channel: number, gap }.encode(&mut payload);
-                write(kind, &payload, &mut framed);
-                *cursor = floor;
-            }
-            for event in channel.events.iter().skip((cursor.0 - floor.0) as usize) {
-                if framed.len() > OUT_BYTES_MAX {
-                    break;
-                }
-                let mut payload = Vec::new();
-                let kind = encode_event(number, event, &mut payload);
-                write(kind, &payload, &mut framed);
-                *cursor = event.eid;
-            }
-        }
-        self.out.extend(&framed);
-        !framed.is_empty()
-    }
+fn text(event: &Event) -> String {
+    event.body.data.as_text().unwrap_or_default().to_owned()
 }
 
-impl Channel {
-    /// The last event that is no longer kept.
-    fn floor(&self) -> u64 {
-        self.events.front().map_or(self.last, |e| e.eid.0 - 1)
-    }
-
-    fn publish(&mut self, session: SessionId, id: u64, body: Body) -> (Eid, bool) {
-        if let Some(eid) = self.numbers.get(&(session, id)) {
-            return (*eid, true);
-        }
-        self.last += 1;
-        let eid = Eid(self.last);
-        self.events.push_back(Event { eid, time: 0, body });
-        if self.events.len() > self.capacity {
-            self.events.pop_front();
-        }
-        self.numbers.insert((session, id), eid);
-        (eid, false)
-    }
-
-    fn position(&self, from: From) -> (Cursor, Option<Gap>) {
-        let (epoch, floor) = (self.epoch, self.floor());
-        let at = |eid| Cursor { epoch, eid: Eid(eid) };
-        let asked = match from {
-            From::New => self.last,
-            From::All => floor,
-            From::Eid(eid) => (eid.0 - 1).min(self.last),
-            From::After { after, epoch: known } if known == epoch => after.0,
-            From::After { after, .. } => {
-                return (at(floor), Some(Gap { from: after.next(), to: Eid::NONE, epoch, reason: GapReason::Epoch }));
+impl Process {
+    fn read(&mut self, now: u64, random: &mut Random) {
+        let Process { shard, links, .. } = self;
+        links.retain(|(id, shared)| {
+            shared.0.borrow_mut().now = now;
+            if !shard.wants_input(*id) {
+                return true;
             }
+            let mut bytes = shared.0.borrow_mut().up.read(now, random);
+            if !bytes.is_empty() {
+                shard.on_bytes(at(now), *id, &mut bytes);
+            }
+            let ended = shared.0.borrow().up.at_end();
+            if ended {
+                shard.remove(*id);
+                shared.0.borrow_mut().down.finish();
+            }
+            !ended
+        });
+    }
+
+    fn turn(&mut self, now: u64) -> Result<(), Violation> {
+        let Process { shard, mailbox, links, blocked, reads, .. } = self;
+        let writable = |id: &LinkId| {
+            let socket = links.iter().find(|(link, _)| link == id);
+            socket.is_none_or(|(_, shared)| shared.0.borrow().down.room() > 0)
         };
-        let lost = Gap { from: Eid(asked + 1), to: Eid(floor), epoch, reason: GapReason::Capacity };
-        (at(asked.max(floor)), (asked < floor).then_some(lost))
+        blocked.retain(|id| {
+            let writable = writable(id);
+            if writable {
+                shard.on_writable(*id);
+            }
+            !writable
+        });
+        shard.deliver(at(now), mailbox.take());
+        if shard.next_timeout().is_some_and(|due| due <= now) {
+            shard.on_timeout(at(now));
+        }
+        let mut flushes = 0;
+        while shard.flush(at(now)) {
+            flushes += 1;
+            if flushes > FLUSHES_MAX {
+                return Err("a flush does not end".into());
+            }
+        }
+        blocked.extend(shard.take_blocked());
+        reads.extend(shard.take_reads());
+        // Every link that wants input is read from in every turn.
+        let _ = shard.take_resumed();
+        if shard.len() != links.len() {
+            return Err(format!("the shard has {} links, there are {}", shard.len(), links.len()));
+        }
+        Ok(())
+    }
+
+    fn read_stored(&mut self, now: u64) {
+        for ReadRequest { link, channel, after, limit } in self.reads.drain(..) {
+            let page = channel.read_stored(after, limit, UNIX_MS + now);
+            self.mailbox.put(Mail::Stored { link, channel: channel.number(), after, page });
+        }
     }
 }
