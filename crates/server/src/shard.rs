@@ -406,7 +406,8 @@ impl<S: Sock> Shard<S> {
 
     fn drain_link(&mut self, id: LinkId) {
         let after = self.settings.drain_spread_ms;
-        if self.link_mut(id).is_some_and(|l| l.is_open() && matches!(l.end, End::Session(_))) {
+        let welcomed = |l: &mut Link<S>| l.is_open() && matches!(&l.end, End::Session(s) if s.session().is_some());
+        if self.link_mut(id).is_some_and(welcomed) {
             self.send(id, &ServerMessage::Drain { after });
         }
         self.enqueue(id);

@@ -100,7 +100,12 @@ impl<S: Sock> Shard<S> {
         }
         match session.input(&settings.session, message, random) {
             Input::Nothing => {}
-            Input::Send(message) => self.send(id, &message),
+            Input::Send(message) => {
+                self.send(id, &message);
+                if self.draining && matches!(message, ServerMessage::Welcome { .. }) {
+                    self.drain_link(id);
+                }
+            }
             Input::Subscribe { id: request, channel, from } => {
                 let result = self.subscribe(now, id, request, &channel, from);
                 if let Err(error) = result {
