@@ -49,7 +49,7 @@ export interface Path {
   readonly rtt: number | undefined;
   /** Links that were welcomed. */
   readonly links: number;
-  /** Failed attempts since the last steady link. */
+  /** Links that failed since one was steady: welcomed, and alive for 10 s. */
   readonly attempts: number;
   /** Why the last link ended, and the way out. */
   readonly failure: string | undefined;

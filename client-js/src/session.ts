@@ -84,8 +84,10 @@ export class SessionCore {
   /** Secret id, known after the first welcome. */
   id: string | undefined;
   limits: Limits | undefined;
-  /** Failed attempts since a link was steady. */
+  /** Links that failed since one was steady. */
   attempts = 0;
+  /** Of the next delay: section 7's n. */
+  #exponent = 0;
 
   readonly #settings: SessionSettings;
   readonly #outbox: Outbox;
@@ -463,14 +465,18 @@ export class SessionCore {
 
   #delay(later: boolean, steady: boolean): number {
     const random = this.#settings.random();
-    if (steady) this.attempts = 0;
+    if (steady) {
+      this.attempts = 0;
+      this.#exponent = 0;
+    }
+    this.attempts += 1;
     if (this.#drainAfter !== undefined) {
       const after = this.#drainAfter;
       this.#drainAfter = undefined;
       return Math.floor(random * after);
     }
-    const n = later ? Math.max(this.attempts, LATER) : this.attempts;
-    this.attempts = n + 1;
+    const n = later ? Math.max(this.#exponent, LATER) : this.#exponent;
+    this.#exponent = n + 1;
     return reconnectDelay(n, random);
   }
 

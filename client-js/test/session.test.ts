@@ -65,6 +65,7 @@ test("resumes at the cursor, with the same session, and repeats unanswered publi
   realm.publish("c", "3");
   const second = session.publish("c", "4");
   const before = realm.log.length;
+  expect(session.path).toMatchObject({ links: 1, attempts: 1 });
   await world.run(40_000);
   expect(await first).toEqual({ eid: "2", duplicate: true });
   expect(await second).toEqual({ eid: "4", duplicate: false });
