@@ -99,5 +99,5 @@ function eventRow(event: ThroughlineEvent): HTMLElement {
 function shorten(data: string | Uint8Array): string {
   if (typeof data === "string") return data.length > DATA_MAX ? `${data.slice(0, DATA_MAX)}…` : data;
   const head = [...data.subarray(0, DATA_MAX / 8)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return `${data.length} bytes: ${head}${data.length > DATA_MAX / 8 ? " …" : ""}`;
+  return `${data.length} ${data.length === 1 ? "byte" : "bytes"}: ${head}${data.length > DATA_MAX / 8 ? " …" : ""}`;
 }

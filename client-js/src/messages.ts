@@ -280,7 +280,7 @@ function message(json: Json, data: Uint8Array<ArrayBuffer> | undefined): ServerM
       return {
         type,
         channel: number(json, "channel"),
-        from: eid(json, "from"),
+        from: eid(json, "from", true),
         to: eid(json, "to", true),
         epoch: epoch(json),
         reason: want(typeof reason === "string" && GAP_REASONS.includes(reason), reason, json, "reason"),
