@@ -265,6 +265,9 @@ impl Parts {
     async fn accept_loop(&self, listener: &TcpListener, shards: &Shards) {
         let mut stopping = self.stopping.clone();
         let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What is due with time may wait for the disk, which accepting must not.
+        let mut expiring: Option<tokio::task::JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -274,7 +277,10 @@ impl Parts {
                         tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                     }
                 },
-                _ = second.tick() => self.engine.expire(unix_ms()),
+                _ = second.tick(), if expiring.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) => {
+                    let engine = Arc::clone(&self.engine);
+                    expiring = Some(tokio::task::spawn_blocking(move || engine.expire(unix_ms())));
+                }
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
         }
