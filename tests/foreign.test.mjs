@@ -17,8 +17,9 @@ const python = () => join(process.env.CARGO_TARGET_DIR ?? "target", "test-venv/b
 
 async function echoed(options, messages) {
   const socket = new WebSocket(realm.address("probe/websocket").replace(/^http/, "ws"), options);
+  let extensions = "";
+  socket.once("upgrade", (response) => (extensions = response.headers["sec-websocket-extensions"] ?? ""));
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-  const extensions = socket.extensions;
   for (const message of messages) {
     const answer = new Promise((resolve) => socket.once("message", (data, binary) => resolve([data, binary])));
     socket.send(message);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use throughline_xtask::{manifest, markdown, report, tree};
+use throughline_xtask::{manifest, markdown, report, source, tree};
 
 /// Names of the first column of the tables under a heading of DEPENDENCIES.md.
 fn reasons(heading: &str) -> BTreeSet<String> {
@@ -81,4 +81,21 @@ fn crates_obey_the_workspace() {
         }
     }
     report::none("one place decides on lints and versions", "write `workspace = true`", &findings);
+}
+
+#[test]
+fn every_crate_uses_what_it_depends_on() {
+    let sources = tree::files_with(&["rs"]);
+    let mut findings = Vec::new();
+    for manifest in manifest::crates() {
+        let folder = format!("{}/", manifest.folder());
+        let code: String =
+            sources.iter().filter(|file| file.path.starts_with(&folder)).map(|file| file.text.as_str()).collect();
+        for name in manifest.every_dependency() {
+            if source::lines_with(&code, &name.replace('-', "_")).is_empty() {
+                findings.push(format!("{}: nothing in {folder} names {name}", manifest.path));
+            }
+        }
+    }
+    report::none("no crate depends on something in vain", "take it out of the manifest", &findings);
 }
