@@ -141,7 +141,8 @@ stage_crash() {
 # Some seconds for every fuzz target: enough to see that it runs and finds nothing near its seeds.
 stage_fuzz() {
     local target
-    for target in fuzz/fuzz_targets/*.rs; do
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
+    for target in fuzz/targets/*.rs; do
         fuzz/run "$(basename "$target" .rs)" "${FUZZ_SECONDS:-5}"
     done
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Folders that hold nothing of ours: built, fetched, or recorded by tools.
 const SKIPPED_FOLDERS: [&str; 8] =
-    [".git", "target", "node_modules", "dist", "__pycache__", "fuzz/corpus", "fuzz/artifacts", "data"];
+    [".git", "target", "node_modules", "dist", "__pycache__", "fuzz/corpus", "fuzz/artifacts", "fuzz/found"];
 
 /// A file of the repository.
 #[derive(Clone, Debug)]

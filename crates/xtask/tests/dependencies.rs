@@ -91,7 +91,7 @@ fn every_crate_uses_what_it_depends_on() {
         let folder = format!("{}/", manifest.folder());
         let code: String =
             sources.iter().filter(|file| file.path.starts_with(&folder)).map(|file| file.text.as_str()).collect();
-        for name in manifest.every_dependency() {
+        for name in &manifest.dependencies {
             if source::lines_with(&code, &name.replace('-', "_")).is_empty() {
                 findings.push(format!("{}: nothing in {folder} names {name}", manifest.path));
             }
