@@ -42,9 +42,8 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
         && let Some((purpose, accepted)) = sniff(local, &head)
     {
         stream.write_all(&accepted.response_head()).await?;
-        let early = bytes.get(head.len..).unwrap_or_default().to_vec();
-        drop((bytes, head));
-        local.link(stream, purpose, accepted.deflate, early).await;
+        let mut bytes = bytes;
+        local.link(stream, purpose, accepted.deflate, bytes.get_mut(head.len..).unwrap_or_default());
         return Ok(());
     }
     serve_http(local, stream, bytes).await
@@ -123,8 +122,8 @@ async fn answer(local: Rc<Local>, mut request: Request<Incoming>) -> Result<Resp
             let Ok(upgraded) = upgraded.await else { return };
             let Ok(parts) = upgraded.downcast::<TokioIo<Replay>>() else { return };
             let replay = parts.io.into_inner();
-            let early = [parts.read_buf.as_ref(), replay.first.as_ref()].concat();
-            local.link(replay.stream, purpose, deflate, early).await;
+            let mut early = [parts.read_buf.as_ref(), replay.first.as_ref()].concat();
+            local.link(replay.stream, purpose, deflate, &mut early);
         }
     });
     Ok(switching(&accepted))

@@ -2,15 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use throughline_engine::{Engine, OpenError as EngineError};
 use throughline_store::{FjallStore, OpenError as StoreOpenError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, unix_ms};
@@ -67,8 +66,8 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Realm {
     address: SocketAddr,
-    stop: watch::Sender<bool>,
-    acceptor: Option<JoinHandle<()>>,
+    stop: mpsc::Sender<()>,
+    keeper: Option<JoinHandle<()>>,
 }
 
 impl Realm {
@@ -76,19 +75,25 @@ impl Realm {
     pub fn start(config: Config) -> Result<Realm, StartError> {
         raise_descriptor_limit(config.limits.connections_max);
         let listener = listen(&config.listen)?;
-        let address = listener.local_addr().map_err(StartError::System)?;
+        let address = listener.local_addr().ok().and_then(|address| address.as_socket());
+        let address = address.ok_or_else(|| StartError::System(io::Error::other("the listener has no address")))?;
         let store = FjallStore::open(config.store_settings(), unix_ms()).map_err(StartError::Store)?;
         let seed = getrandom::u64().map_err(|e| StartError::System(io::Error::other(e)))?;
         let engine = Engine::open(config.engine_settings(), store, &config.configured_channels(), seed, unix_ms())
             .map_err(StartError::Engine)?;
-        let metrics = Arc::new(Metrics::new());
-        let (stop, stopping) = watch::channel(false);
-        let parts = Parts { config: Arc::new(config), engine, metrics, stopping };
+        let parts = Parts { config: Arc::new(config), engine, metrics: Arc::new(Metrics::new()) };
         let shards = parts.start_shards().map_err(StartError::System)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
-        let body = move || runtime.block_on(parts.accept(listener, shards));
-        let acceptor = std::thread::Builder::new().name("acceptor".into()).spawn(body).map_err(StartError::System)?;
-        Ok(Realm { address, stop, acceptor: Some(acceptor) })
+        let max = parts.config.limits.connections_max;
+        let acceptor = Acceptor::start(listener, max, shards).map_err(StartError::System)?;
+        let (stop, stopping) = mpsc::channel();
+        let body = move || {
+            parts.keep_house(&stopping);
+            if let Some(shards) = acceptor.stop() {
+                parts.drain(shards);
+            }
+        };
+        let keeper = std::thread::Builder::new().name("keeper".into()).spawn(body).map_err(StartError::System)?;
+        Ok(Realm { address, stop, keeper: Some(keeper) })
     }
 
     /// Where it listens.
@@ -102,11 +107,12 @@ impl Realm {
     }
 
     fn end(&mut self) {
-        let _ = self.stop.send(true);
-        if let Some(acceptor) = self.acceptor.take()
-            && acceptor.join().is_err()
+        // The thread may have ended already, for want of a receiver of this.
+        let _ = self.stop.send(());
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
         {
-            tracing::error!("the acceptor's thread panicked");
+            tracing::error!("the realm's thread panicked");
         }
     }
 }
@@ -153,7 +159,7 @@ impl Signals {
     }
 }
 
-fn listen(address: &str) -> Result<std::net::TcpListener, StartError> {
+fn listen(address: &str) -> Result<Socket, StartError> {
     let failed = |error| StartError::Listen { address: address.to_owned(), error };
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "expected HOST:PORT");
     for candidate in address.to_socket_addrs().map_err(failed)? {
@@ -165,13 +171,14 @@ fn listen(address: &str) -> Result<std::net::TcpListener, StartError> {
     Err(failed(last))
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listen_on(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
+    // Inherited by the connections that are accepted.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// A realm holds a descriptor per connection; the limit that shells set by default is far lower.
@@ -199,12 +206,11 @@ fn shard_settings(config: &Config) -> ShardSettings {
     }
 }
 
-/// What the acceptor's thread owns.
+/// What the realm's threads share.
 struct Parts {
     config: Arc<Config>,
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
-    stopping: watch::Receiver<bool>,
 }
 
 /// The shards and the switch that they listen to.
@@ -243,62 +249,89 @@ impl Parts {
         Ok(Shards { handles, phase, http })
     }
 
-    async fn accept(self, listener: std::net::TcpListener, shards: Shards) {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => self.accept_loop(&listener, &shards).await,
-            Err(e) => tracing::error!("the listener cannot be used: {e}"),
+    /// Does what is due with time until the realm is to stop, then stops it.
+    fn keep_house(&self, stop: &mpsc::Receiver<()>) {
+        while stop.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            self.engine.expire(unix_ms());
         }
+    }
+
+    /// Tells clients, gives them what is theirs, and ends what is left when that takes too long.
+    fn drain(self, shards: Shards) {
         let Shards { handles, phase, http } = shards;
         http.set_draining();
         let _ = phase.send(Phase::Draining);
-        let drain = Duration::from_millis(self.config.timeouts.drain_ms);
-        let ended = tokio::task::spawn_blocking(|| handles.into_iter().for_each(ShardHandle::join));
-        let mut ended = std::pin::pin!(ended);
-        if tokio::time::timeout(drain, ended.as_mut()).await.is_err() {
+        let (ended, all_ended) = mpsc::channel();
+        let joiner = std::thread::spawn(move || {
+            handles.into_iter().for_each(ShardHandle::join);
+            let _ = ended.send(());
+        });
+        let patience = Duration::from_millis(self.config.timeouts.drain_ms);
+        if all_ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("connections are still open after timeouts.drain_ms; ending them");
             let _ = phase.send(Phase::Ended);
-            let _ = ended.await;
+        }
+        if joiner.join().is_err() {
+            tracing::error!("a shard's thread panicked");
         }
         self.engine.stop();
     }
+}
 
-    async fn accept_loop(&self, listener: &TcpListener, shards: &Shards) {
-        let mut stopping = self.stopping.clone();
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // What is due with time may wait for the disk, which accepting must not.
-        let mut expiring: Option<tokio::task::JoinHandle<()>> = None;
+/// Accepts on a thread of its own, which only waits: the sockets live on the shards' runtimes.
+struct Acceptor {
+    listener: Arc<Socket>,
+    thread: JoinHandle<Shards>,
+}
+
+impl Acceptor {
+    fn start(listener: Socket, connections_max: u64, shards: Shards) -> io::Result<Acceptor> {
+        let listener = Arc::new(listener);
+        let accepting = Arc::clone(&listener);
+        let body = move || {
+            shards.accept(&accepting, connections_max);
+            shards
+        };
+        let thread = std::thread::Builder::new().name("acceptor".into()).spawn(body)?;
+        Ok(Acceptor { listener, thread })
+    }
+
+    /// Stops listening and gives the shards back; `None` when the thread panicked.
+    fn stop(self) -> Option<Shards> {
+        // A listener that is shut down wakes the thread that waits in accept.
+        let _ = self.listener.shutdown(Shutdown::Both);
+        self.thread.join().ok()
+    }
+}
+
+impl Shards {
+    fn accept(&self, listener: &Socket, connections_max: u64) {
         loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.take(stream, shards),
-                    Err(e) => {
-                        tracing::warn!("accepting a connection failed: {e}");
-                        tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                    }
-                },
-                _ = second.tick(), if expiring.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) => {
-                    let engine = Arc::clone(&self.engine);
-                    expiring = Some(tokio::task::spawn_blocking(move || engine.expire(unix_ms())));
+            match listener.accept() {
+                Ok((socket, _)) => self.take(socket, connections_max),
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => return,
+                Err(e) => {
+                    tracing::warn!("accepting a connection failed: {e}");
+                    std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MS));
                 }
-                _ = stopping.wait_for(|stop| *stop) => return,
             }
         }
     }
 
     /// Gives a connection to the shard that has the fewest.
-    fn take(&self, stream: tokio::net::TcpStream, shards: &Shards) {
-        let total: usize = shards.handles.iter().map(ShardHandle::load).sum();
-        let max = self.config.limits.connections_max;
-        if total as u64 >= max {
-            tracing::warn!("limits.connections_max = {max} is reached; a connection was refused");
-            let _ = stream.try_write(&crate::http::full_response());
+    fn take(&self, socket: Socket, connections_max: u64) {
+        if let Err(e) = socket.set_nonblocking(true) {
+            return tracing::warn!("a connection was lost before it was served: {e}");
+        }
+        let total: usize = self.handles.iter().map(ShardHandle::load).sum();
+        if total as u64 >= connections_max {
+            tracing::warn!("limits.connections_max = {connections_max} is reached; a connection was refused");
+            // What its buffer does not take at once is not worth waiting for.
+            let _ = socket.send(&crate::http::full_response());
             return;
         }
-        let _ = stream.set_nodelay(true);
-        let least = shards.handles.iter().min_by_key(|handle| handle.load());
-        if let (Some(shard), Ok(socket)) = (least, stream.into_std()) {
-            shard.give(socket);
+        if let Some(shard) = self.handles.iter().min_by_key(|handle| handle.load()) {
+            shard.give(socket.into());
         }
     }
 }

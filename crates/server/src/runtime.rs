@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use socket2::SockRef;
 use throughline_wire::ws::deflate::Agreed;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
@@ -32,6 +33,23 @@ const STOP_POLL_MS: u64 = 20;
 /// A connection of the operating system.
 #[derive(Debug)]
 pub(crate) struct Stream(pub(crate) TcpStream);
+
+impl Stream {
+    /// Reads once. A read that does not fill the buffer has emptied the socket, and the runtime is told so: otherwise
+    /// every message costs a second system call that finds nothing.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut short = None;
+        let full = self.0.try_io(Interest::READABLE, || {
+            let n = rustix::io::read(&self.0, &mut *buffer)?;
+            if n == 0 || n == buffer.len() {
+                return Ok(n);
+            }
+            short = Some(n);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        short.map_or(full, Ok)
+    }
+}
 
 impl Sock for Stream {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -104,7 +122,10 @@ impl ShardHandle {
 
     /// Gives it a connection; the socket is lost when the shard has ended.
     pub(crate) fn give(&self, socket: std::net::TcpStream) {
-        let _ = self.sockets.send(socket);
+        self.load.fetch_add(1, Ordering::Relaxed);
+        if self.sockets.send(socket).is_err() {
+            self.load.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Waits for the thread's end.
@@ -132,15 +153,8 @@ pub(crate) struct Local {
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
-/// Counts a connection for as long as it lives.
-pub(crate) struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn new(counter: &Arc<AtomicUsize>) -> Load {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Load(Arc::clone(counter))
-    }
-}
+/// Counts a connection, from when it was given to the shard, for as long as it lives.
+struct Load(Arc<AtomicUsize>);
 
 impl Drop for Load {
     fn drop(&mut self) {
@@ -167,7 +181,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
     });
     let writer = spawn_local(Rc::clone(&local).write_loop());
     while let Some(socket) = incoming.recv().await {
-        let counted = Load::new(&local.load);
+        let counted = Load(Arc::clone(&local.load));
         let local = Rc::clone(&local);
         spawn_local(async move {
             if let Err(e) = connection::run(&local, socket).await {
@@ -195,37 +209,40 @@ fn random() -> u128 {
 }
 
 impl Local {
-    /// Opens a link on a connection whose handshake is done and reads it to its end. `early` are bytes that came
+    /// Opens a link on a connection whose handshake is done, and has it read to its end. `early` are bytes that came
     /// behind the handshake.
-    pub(crate) async fn link(
+    pub(crate) fn link(
         self: &Rc<Self>,
         socket: TcpStream,
         purpose: Purpose,
         deflate: Option<Agreed>,
-        mut early: Vec<u8>,
+        early: &mut [u8],
     ) {
         let now = self.clock.now();
         let id = {
             let mut shard = self.shard.borrow_mut();
             let id = shard.open(now, Stream(socket), purpose, deflate);
-            shard.on_bytes(now, id, &mut early);
+            shard.on_bytes(now, id, early);
             id
         };
-        drop(early);
         self.work.notify_one();
-        self.read_loop(id).await;
-        self.paused.borrow_mut().remove(&id);
-        self.shard.borrow_mut().remove(id);
-        self.work.notify_one();
+        // A task of its own, since the one that answered the handshake is many times as large.
+        spawn_local(Rc::clone(self).read_loop(id));
     }
 
-    async fn read_loop(&self, id: LinkId) {
-        // Nothing but a reference and the id lives over the wait: this is what an idle connection costs.
+    /// Reads a link to its end. Nothing but a reference and the id lives over the wait: this is what an idle
+    /// connection costs.
+    async fn read_loop(self: Rc<Self>, id: LinkId) {
+        self.load.fetch_add(1, Ordering::Relaxed);
         while poll_fn(|cx| self.poll_readable(cx, id)).await {
             if !self.read(id) {
-                return;
+                break;
             }
         }
+        self.paused.borrow_mut().remove(&id);
+        self.shard.borrow_mut().remove(id);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.work.notify_one();
     }
 
     /// True when the link can be read; false when it is gone.
@@ -246,14 +263,14 @@ impl Local {
         let mut shard = self.shard.borrow_mut();
         let mut buffer = self.buffer.borrow_mut();
         let Some(stream) = shard.sock(id) else { return false };
-        match stream.0.try_read(&mut buffer) {
+        match stream.read(&mut buffer) {
             Ok(0) => false,
             Ok(n) => {
                 shard.on_bytes(self.clock.now(), id, &mut buffer[..n]);
                 self.work.notify_one();
                 true
             }
-            Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+            Err(e) => matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
         }
     }
 
@@ -329,9 +346,13 @@ impl Local {
         self.work.notify_one();
     }
 
+    fn busy(&self) -> bool {
+        self.load.load(Ordering::Relaxed) > 0 || !self.shard.borrow().is_empty()
+    }
+
     /// Waits until every link is closed, or the realm's patience has ended.
     async fn drained(&self, mut phase: watch::Receiver<Phase>) {
-        while *phase.borrow_and_update() != Phase::Ended && self.load.load(Ordering::Relaxed) > 0 {
+        while *phase.borrow_and_update() != Phase::Ended && self.busy() {
             let pause = tokio::time::sleep(std::time::Duration::from_millis(STOP_POLL_MS));
             tokio::select! {
                 () = pause => {}
