@@ -51,3 +51,8 @@ pub use throughline_wire::event::{Body, Data, Eid, Epoch, Event};
 pub use throughline_wire::message::{From, Gap, GapReason, ReplyError};
 pub use throughline_wire::properties::{Properties, Value};
 pub use url::RealmUrl;
+
+/// The examples of docs/rust.md, which have to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+struct Documented;

@@ -31,3 +31,32 @@ fn log(level: LogLevel) {
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     tracing_subscriber::fmt().with_max_level(level.tracing()).with_writer(io::stderr).with_ansi(colours).init();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(text: &str, listen: Option<&str>) -> Result<Config, Failure> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let config = Some(file.path().to_owned());
+        configuration(&Serve { listen: listen.map(str::to_owned), data: None, config })
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let text = "listen = \"127.0.0.1:1\"\ndata = \"elsewhere\"";
+        assert_eq!(loaded(text, None).map(|c| c.listen).unwrap(), "127.0.0.1:1");
+        let config = loaded(text, Some("127.0.0.1:2")).unwrap();
+        assert_eq!((config.listen.as_str(), config.data.as_str()), ("127.0.0.1:2", "elsewhere"));
+    }
+
+    #[test]
+    fn a_bad_file_is_a_usage_error_that_names_the_place() {
+        let Err(Failure::Usage(text)) = loaded("listn = 1", None) else { panic!("accepted") };
+        assert!(text.contains("listn"), "{text}");
+        let missing = Serve { listen: None, data: None, config: Some("/no/such/file.toml".into()) };
+        let Err(Failure::Usage(text)) = configuration(&missing) else { panic!("accepted") };
+        assert!(text.contains("/no/such/file.toml"), "{text}");
+    }
+}
