@@ -144,7 +144,7 @@ impl Connection {
             stream,
             decoder: Decoder::new(Role::Client, agreed.is_some()),
             inflater: agreed.as_ref().map(open::inflater),
-            compressor: agreed.as_ref().map(open::compressor),
+            compressor: agreed.as_ref().and_then(open::compressor),
             compressed: Vec::new(),
             compressed_bytes_min: options.compressed_bytes_min,
             message_bytes_max: options.message_bytes_max,

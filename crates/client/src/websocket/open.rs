@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use throughline_wire::ws::deflate::{Agreed, Compressor, Inflater};
+use throughline_wire::ws::deflate::{Agreed, Compressor, Inflater, WINDOW_BITS_MIN};
 use throughline_wire::ws::handshake::{Answer as Agreement, ClientHandshake, HandshakeError, Unexpected};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -41,8 +41,10 @@ pub(super) fn inflater(agreed: &Agreed) -> Inflater {
     Inflater::new(agreed.server_max_window_bits, false)
 }
 
-pub(super) fn compressor(agreed: &Agreed) -> Compressor {
-    Compressor::new(agreed.client_max_window_bits)
+/// `None` when the server allows a window so small that DEFLATE cannot keep to it: messages then go uncompressed.
+pub(super) fn compressor(agreed: &Agreed) -> Option<Compressor> {
+    let bits = agreed.client_max_window_bits;
+    (bits >= WINDOW_BITS_MIN).then(|| Compressor::new(bits))
 }
 
 /// Sends the request and reads until the answer's head is complete; gives all bytes that were read.

@@ -39,7 +39,7 @@ pub struct Settings {
 pub struct Agreed {
     /// Window of what the server sends, 9 to 15.
     pub server_max_window_bits: u8,
-    /// Window of what the client sends, 9 to 15.
+    /// Window of what the client sends, 9 to 15; also 8 at a client, which then must not compress what it sends.
     pub client_max_window_bits: u8,
     /// The client may refer to its earlier messages.
     pub client_context_takeover: bool,

@@ -123,7 +123,7 @@ fn answer(offer: &Element, settings: &Settings) -> (Agreed, String) {
 }
 
 /// Checks a server's answer to the offer of [`crate::ws::handshake::ClientHandshake`]: at most permessage-deflate, with
-/// `server_no_context_takeover`, which the offer asked for, and no window for the client, which was not offered.
+/// `server_no_context_takeover`, which the offer asked for, and if it has a window for the client, with its size.
 pub(in crate::ws) fn check_answer<'a>(
     headers: impl Iterator<Item = &'a [u8]>,
     offered: bool,
@@ -137,7 +137,7 @@ pub(in crate::ws) fn check_answer<'a>(
                 && agreed.is_none()
                 && element.usable
                 && element.server_no_context_takeover
-                && element.client_max_window_bits.is_none();
+                && element.client_max_window_bits != Some(None);
             if !good {
                 return Err(BadExtensions);
             }
@@ -145,10 +145,39 @@ pub(in crate::ws) fn check_answer<'a>(
                 server_max_window_bits: element
                     .server_max_window_bits
                     .map_or(WINDOW_BITS_MAX, |bits| bits.max(WINDOW_BITS_MIN)),
-                client_max_window_bits: WINDOW_BITS_MAX,
+                client_max_window_bits: element.client_max_window_bits.flatten().unwrap_or(WINDOW_BITS_MAX),
                 client_context_takeover: !element.client_no_context_takeover,
             });
         }
     }
     Ok(agreed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_the_offer() {
+        let agreed = |server_max_window_bits, client_max_window_bits, client_context_takeover| {
+            Ok(Some(Agreed { server_max_window_bits, client_max_window_bits, client_context_takeover }))
+        };
+        let table = [
+            ("permessage-deflate; server_no_context_takeover", agreed(15, 15, true)),
+            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", agreed(15, 15, false)),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=9", agreed(15, 9, true)),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=8", agreed(15, 8, true)),
+            ("permessage-deflate; server_no_context_takeover; server_max_window_bits=10", agreed(10, 15, true)),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits", Err(BadExtensions)),
+            ("permessage-deflate; server_no_context_takeover; client_max_window_bits=16", Err(BadExtensions)),
+            ("permessage-deflate", Err(BadExtensions)),
+            ("x-other", Err(BadExtensions)),
+            ("", Ok(None)),
+        ];
+        for (answer, expected) in table {
+            assert_eq!(check_answer([answer.as_bytes()].into_iter(), true), expected, "{answer}");
+        }
+        let unasked = b"permessage-deflate; server_no_context_takeover";
+        assert_eq!(check_answer([&unasked[..]].into_iter(), false), Err(BadExtensions));
+    }
 }

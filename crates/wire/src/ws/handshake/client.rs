@@ -144,7 +144,8 @@ impl ClientHandshake<'_> {
         }
         if self.deflate {
             line(&[
-                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; ",
+                "client_max_window_bits",
             ]);
         }
         line(&[]);
