@@ -1,0 +1,47 @@
+//! A log that grows is published line by line while the realm is killed and started again.
+
+mod realm;
+
+use realm::Realm;
+
+const LINES: usize = 6000;
+
+fn line(number: usize) -> String {
+    format!("line {number} {}", "x".repeat(number % 60))
+}
+
+fn lines(from: usize, to: usize) -> String {
+    (from..to).map(|n| line(n) + "\n").collect()
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_by_kills() {
+    let mut realm = Realm::start();
+    realm.ok("channel create logs --type persistent");
+    let mut subscriber = realm.start_command(&format!("subscribe logs --from all --count {LINES}"));
+    let mut publisher = realm.start_command("publish logs --lines");
+    let mut seen = Vec::new();
+
+    let third = LINES / 3;
+    publisher.feed(&lines(0, third));
+    // Killed while the first third is under way,
+    seen.extend((0..third / 2).map(|_| subscriber.line()));
+    realm.kill();
+    // fed while it is down,
+    publisher.feed(&lines(third, 2 * third));
+    realm.restart();
+    // and killed again while it catches up.
+    seen.extend((0..third).map(|_| subscriber.line()));
+    realm.kill();
+    realm.restart();
+    publisher.feed(&lines(2 * third, LINES));
+
+    assert_eq!(publisher.end(), (true, format!("{LINES}\n")));
+    let (succeeded, rest) = subscriber.end();
+    assert!(succeeded);
+    seen.extend(rest.lines().map(str::to_owned));
+    let expected: Vec<String> = (0..LINES).map(line).collect();
+    assert!(seen == expected, "the subscriber was given {} lines, not these", seen.len());
+    let stored = realm.ok(&format!("subscribe logs --from all --count {LINES}"));
+    assert!(stored.lines().eq(&expected), "the channel holds something else");
+}
