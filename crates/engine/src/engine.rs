@@ -281,9 +281,9 @@ impl Engine {
     /// Does what is due: expired events, forgotten publish numbers, room in memory. To be called every second, from a thread that
     /// may wait for the disk. Looks only at channels that have something to do.
     pub fn expire(&self, now: u64) {
-        while let Some(turn) = self.shared.agenda.take(now) {
-            if let Some(channel) = turn.channel.upgrade() {
-                channel.turn(turn.due, now);
+        while let Some((due, channel)) = self.shared.agenda.take(now) {
+            if let Some(channel) = channel.upgrade() {
+                channel.turn(due, now);
             }
         }
         let limit = self.shared.settings.retained_bytes_max;

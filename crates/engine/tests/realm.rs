@@ -123,9 +123,12 @@ fn a_deletion_that_fails_leaves_the_channel() {
     let realm = Realm::new();
     let channel = realm.create("c", attributes(Persistent));
     realm.put(&channel, text("x"), 0);
+    let watcher = Arc::new(Counter::default());
+    channel.watch(realm.engine.register(watcher.clone()));
     realm.store.fail(Some(StoreError::Failed("EIO".into())));
     assert!(realm.engine.delete("c").unwrap_err().is(ErrorCode::StoreFailed));
     realm.store.fail(None);
+    assert_eq!(watcher.dirty.load(Ordering::SeqCst), 1, "who came to read in the meantime found nothing");
     assert_eq!(realm.put(&realm.engine.channel("c").unwrap(), text("x"), 0), 2);
     assert_eq!(follow(&channel, 0, 0), [(None, vec![1, 2])]);
 }

@@ -27,9 +27,9 @@ impl Channel {
     /// Asks for a turn at `due` or a little later, unless an earlier one is coming.
     pub(super) fn schedule(&self, state: &mut State, due: u64) {
         let due = due.div_ceil(TICK_MS).saturating_mul(TICK_MS);
-        if due < state.due {
+        if due < state.due && state.closed != Some(Closed::Deleted) {
+            self.shared.agenda.put(state.due, due, self.number, self.this.clone());
             state.due = due;
-            self.shared.agenda.add(due, self.number, self.this.clone());
         }
     }
 
@@ -174,13 +174,27 @@ impl Channel {
 
     /// Undoes [`Channel::close`] of a deletion that failed.
     pub(crate) fn reopen(&self) {
-        self.lock().closed = None;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.closed = None;
+        // A turn that came up in the meantime was passed over, and who came to read found nothing.
+        self.leave_agenda(state);
+        self.schedule(state, 0);
+        let notices = state.notices();
+        drop(guard);
+        self.tell(notices);
+    }
+
+    fn leave_agenda(&self, state: &mut State) {
+        self.shared.agenda.remove(state.due, self.number);
+        state.due = u64::MAX;
     }
 
     /// The channel is gone: ends what is under way, frees what it held and tells who watches.
     pub(crate) fn end(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        self.leave_agenda(state);
         let answers = self.abandon(state, &error::deleted(&self.name));
         let before = state.log.memory;
         state.log.clear();
