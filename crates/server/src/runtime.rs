@@ -144,6 +144,8 @@ pub(crate) struct Local {
     buffer: RefCell<Vec<u8>>,
     /// Readers of links that take no input for now.
     paused: RefCell<HashMap<LinkId, Waker>>,
+    /// Tasks that wait until a link can be written to. A socket that is dropped wakes nobody.
+    blocked: RefCell<HashMap<LinkId, Waker>>,
     /// Wakes the writer.
     work: Arc<Notify>,
     mailbox: Arc<Mailbox>,
@@ -151,6 +153,15 @@ pub(crate) struct Local {
     pub(crate) clock: Clock,
     pub(crate) http: Arc<HttpContext>,
     pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// What one read of a connection came to.
+enum Reading {
+    /// The socket holds nothing more for now.
+    Emptied,
+    /// There may be more, after others had their turn.
+    More,
+    Ended,
 }
 
 /// Counts a connection, from when it was given to the shard, for as long as it lives.
@@ -172,6 +183,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         shard: RefCell::new(shard),
         buffer: RefCell::new(vec![0; READ_BYTES]),
         paused: RefCell::default(),
+        blocked: RefCell::default(),
         work,
         mailbox,
         load,
@@ -235,12 +247,17 @@ impl Local {
     async fn read_loop(self: Rc<Self>, id: LinkId) {
         self.load.fetch_add(1, Ordering::Relaxed);
         while poll_fn(|cx| self.poll_readable(cx, id)).await {
-            if !self.read(id) {
-                break;
+            match self.read(id) {
+                Reading::Ended => break,
+                Reading::Emptied => {}
+                Reading::More => tokio::task::yield_now().await,
             }
         }
         self.paused.borrow_mut().remove(&id);
         self.shard.borrow_mut().remove(id);
+        if let Some(waker) = self.blocked.borrow_mut().remove(&id) {
+            waker.wake();
+        }
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.work.notify_one();
     }
@@ -258,19 +275,20 @@ impl Local {
         }
     }
 
-    /// Reads once; false at the connection's end.
-    fn read(&self, id: LinkId) -> bool {
+    /// Reads once.
+    fn read(&self, id: LinkId) -> Reading {
         let mut shard = self.shard.borrow_mut();
         let mut buffer = self.buffer.borrow_mut();
-        let Some(stream) = shard.sock(id) else { return false };
+        let Some(stream) = shard.sock(id) else { return Reading::Ended };
         match stream.read(&mut buffer) {
-            Ok(0) => false,
+            Ok(0) => Reading::Ended,
             Ok(n) => {
                 shard.on_bytes(self.clock.now(), id, &mut buffer[..n]);
                 self.work.notify_one();
-                true
+                if n == buffer.len() { Reading::More } else { Reading::Emptied }
             }
-            Err(e) => matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Reading::Emptied,
+            Err(_) => Reading::Ended,
         }
     }
 
@@ -337,11 +355,18 @@ impl Local {
     }
 
     async fn await_writable(self: Rc<Self>, id: LinkId) {
-        poll_fn(|cx| match self.shard.borrow().sock(id) {
-            Some(stream) => stream.0.poll_write_ready(cx).map(drop),
-            None => Poll::Ready(()),
+        poll_fn(|cx| {
+            let ready = match self.shard.borrow().sock(id) {
+                Some(stream) => stream.0.poll_write_ready(cx).map(drop),
+                None => Poll::Ready(()),
+            };
+            if ready.is_pending() {
+                self.blocked.borrow_mut().insert(id, cx.waker().clone());
+            }
+            ready
         })
         .await;
+        self.blocked.borrow_mut().remove(&id);
         self.shard.borrow_mut().on_writable(id);
         self.work.notify_one();
     }
