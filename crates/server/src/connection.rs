@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use throughline_wire::ws::handshake::{self, Accepted, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use crate::http::{self, Body};
 use crate::runtime::{Local, Phase};
@@ -85,7 +86,8 @@ fn sniff(local: &Local, head: &RequestHead) -> Option<(Purpose, Accepted)> {
 }
 
 async fn serve_http(local: &Rc<Local>, stream: TcpStream, first: Vec<u8>) -> io::Result<()> {
-    let io = TokioIo::new(Replay { first: Bytes::from(first), stream });
+    let patience = Duration::from_millis(local.http.config.timeouts.body_ms);
+    let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, stalled: None });
     let service = service_fn(|request| answer(Rc::clone(local), request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -140,11 +142,32 @@ fn switching(accepted: &Accepted) -> Response<Body> {
     response
 }
 
-/// A connection whose first bytes were read already.
+/// A connection whose first bytes were read already, and whose peer has to take what it asked for.
 #[derive(Debug)]
 struct Replay {
     first: Bytes,
     stream: TcpStream,
+    /// How long the peer may take nothing of an answer.
+    patience: Duration,
+    /// Runs while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Replay {
+    /// Gives the outcome of a write on, or ends the connection when the peer has taken nothing for too long: what waits
+    /// for it would be held as long as it likes.
+    fn written(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let patience = self.patience;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        timer.as_mut().poll(cx).map(|()| {
+            let text = "the client took nothing of an answer in time (timeouts.body_ms)";
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
+    }
 }
 
 impl AsyncRead for Replay {
@@ -160,7 +183,8 @@ impl AsyncRead for Replay {
 
 impl AsyncWrite for Replay {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -168,7 +192,8 @@ impl AsyncWrite for Replay {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

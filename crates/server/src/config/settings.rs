@@ -234,7 +234,8 @@ settings! {
         /// Time for the head of a request to arrive whole, counted from when the realm begins to wait for it: so also how long an HTTP
         /// connection may be kept open between two requests. Lower it under attack by slow clients.
         head_ms: u64 = "10000", ms(100, 600_000), "5000";
-        /// Time for the body of an HTTP request to arrive whole. Raise it for large events over slow lines.
+        /// Time for the body of an HTTP request to arrive whole. A client that takes nothing of an answer for as long is
+        /// disconnected. Raise it for large events over slow lines.
         body_ms: u64 = "30000", ms(100, 3_600_000), "60000";
         /// Time from the opening of a WebSocket to the client's first message.
         connect_ms: u64 = "10000", ms(100, 600_000), "5000";
