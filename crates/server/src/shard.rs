@@ -16,6 +16,8 @@ mod link;
 mod mail;
 mod pull;
 mod sock;
+#[cfg(test)]
+mod tests;
 mod wheel;
 
 use std::collections::{HashMap, VecDeque};
@@ -47,8 +49,6 @@ pub(crate) const PAGE_BYTES_MAX: u32 = 512 * 1024;
 const CLOSE_MS: u64 = 3_000;
 /// How often frames of quiet channels are let go, milliseconds.
 const REST_MS: u64 = 1_000;
-/// Largest message that an echo gives back, bytes.
-const ECHO_BYTES_MAX: usize = 17 * 1024 * 1024;
 /// An echo on which nothing is heard for this long is ended, milliseconds.
 const ECHO_IDLE_MS: u64 = 600_000;
 
@@ -107,7 +107,7 @@ pub struct ShardSettings {
 }
 
 impl ShardSettings {
-    /// Largest message of a session, bytes: an event's data with escapes or base64, and its header.
+    /// Largest message of a link, bytes: an event's data with escapes or base64, and its header.
     fn message_bytes_max(&self) -> usize {
         (self.session.limits.event_bytes as usize).saturating_mul(2).saturating_add(65_536)
     }

@@ -14,7 +14,7 @@ use throughline_wire::ws::{self, Message, Opcode, Violation, deflate::Inflater};
 use super::frames::Encoder;
 use super::link::{End, Life, Link, Sub};
 use super::pull::{Member, Slot};
-use super::{ECHO_BYTES_MAX, LinkId, Mail, Now, Shard, Sock};
+use super::{LinkId, Mail, Now, Shard, Sock};
 
 /// What one WebSocket message asks for.
 enum Step {
@@ -41,11 +41,7 @@ impl<S: Sock> Shard<S> {
                 return;
             }
             let mut taken = 0;
-            let limit = match link.end {
-                End::Session(_) => settings.message_bytes_max(),
-                End::Echo(_) => ECHO_BYTES_MAX,
-            };
-            match next_step(link, encoder, inflater, limit, rest, &mut taken) {
+            match next_step(link, encoder, inflater, settings.message_bytes_max(), rest, &mut taken) {
                 Ok(Some(step)) => self.take_step(now, id, step),
                 Ok(None) => break,
                 Err(violation) => {
@@ -210,11 +206,11 @@ impl<S: Sock> Shard<S> {
         self.leave(sub.slot, sub.index);
     }
 
-    /// Takes a member out of a slot. The last member moves into its place, so a walk that is under way is repeated.
+    /// Takes a member out of a slot. The last member moves into its place; a walk that has passed there is repeated.
     pub(super) fn leave(&mut self, key: u32, index: u32) {
         let Some(slot) = self.slots.get_mut(key as usize) else { return };
         slot.members.swap_remove(index as usize);
-        slot.again = true;
+        slot.again |= slot.has_passed(index);
         if let Some(moved) = slot.members.get(index as usize)
             && let Some(link) = self.links.get_mut(moved.link as usize)
             && let Some(sub) = link.subs.get_mut(moved.sub as usize)

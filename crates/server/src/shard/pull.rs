@@ -50,6 +50,19 @@ impl Slot {
         let (members, views) = (Vec::new(), Vec::new());
         Slot { channel, members, views, dirty: false, again: false, walk: 0, holds: false }
     }
+
+    /// True when the walk under way will not come to this place again.
+    pub(super) const fn has_passed(&self, index: u32) -> bool {
+        (index as usize) < self.walk
+    }
+
+    /// It may hold frames from now on, which are to be let go when the channel is quiet.
+    fn hold(&mut self, key: u32, holding: &mut Vec<u32>) {
+        if !self.holds {
+            self.holds = true;
+            holding.push(key);
+        }
+    }
 }
 
 /// How a visit to a subscription ended.
@@ -91,10 +104,7 @@ impl<S: Sock> Shard<S> {
         for view in &mut slot.views {
             view.refresh(&slot.channel, &mut self.encoder, now.unix);
         }
-        if !slot.holds {
-            slot.holds = true;
-            self.holding.push(key);
-        }
+        slot.hold(key, &mut self.holding);
         let begin = slot.walk.min(slot.members.len());
         let end = (begin + QUANTUM).min(slot.members.len());
         for at in begin..end {
@@ -120,6 +130,8 @@ impl<S: Sock> Shard<S> {
             return;
         }
         self.pull(now, id, member.sub as usize);
+        // This may have been the last that a stopping realm owed it.
+        self.close_if_drained(now, id);
     }
 
     /// Serves one link: what is pending first, then every subscription that is behind.
@@ -150,12 +162,12 @@ impl<S: Sock> Shard<S> {
 
     /// Gives one subscription what lies between its cursor and the head.
     fn pull(&mut self, now: Now, id: LinkId, index: usize) {
-        let Shard { links, slots, encoder, logs, counts, .. } = self;
+        let Shard { links, slots, encoder, logs, counts, holding, .. } = self;
         let Some(link) = links.get_mut(id.key as usize) else { return };
         let Some(sub) = link.subs.get(index) else { return };
         let Some(slot) = slots.get_mut(sub.slot as usize) else { return };
-        let cursor = sub.cursor;
-        if sub.reading || !link.is_open() || cursor >= slot.channel.head() || !link.flush_pending() {
+        let (key, cursor) = (sub.slot, sub.cursor);
+        if sub.reading || link.blocked || !link.is_open() || cursor >= slot.channel.head() || !link.flush_pending() {
             self.note_blocked(id);
             return;
         }
@@ -164,6 +176,7 @@ impl<S: Sock> Shard<S> {
             None => {
                 let log = logs.get(&slot.channel, link.framing);
                 slot.views.push(View::new(link.framing, log));
+                slot.hold(key, holding);
                 let last = slot.views.len() - 1;
                 slot.views[last].refresh(&slot.channel, encoder, now.unix);
                 &mut slot.views[last]

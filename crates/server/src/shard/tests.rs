@@ -1,0 +1,190 @@
+//! A shard over sockets that take as many bytes as a test allows.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use throughline_engine::memory::MemoryStore;
+use throughline_engine::store::Store;
+use throughline_engine::{ChannelAttributes, ChannelKind, Publish, Settings};
+use throughline_wire::event::{Body, Data};
+use throughline_wire::message::{ClientMessage, From};
+use throughline_wire::ws::Opcode;
+
+use super::*;
+
+const NOW: Now = Now { monotonic: 0, unix: 1_700_000_000_000 };
+
+#[derive(Clone, Default)]
+struct Peer(Rc<RefCell<State>>);
+
+#[derive(Default)]
+struct State {
+    received: Vec<u8>,
+    room: usize,
+}
+
+impl Peer {
+    fn received(&self, what: &str) -> usize {
+        String::from_utf8_lossy(&self.0.borrow().received).matches(what).count()
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.borrow().received.len()
+    }
+
+    fn allow(&self, room: usize) {
+        self.0.borrow_mut().room = room;
+    }
+}
+
+impl Sock for Peer {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.borrow_mut();
+        let n = bytes.len().min(state.room);
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.room -= n;
+        state.received.extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(slices.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice))
+    }
+
+    fn shutdown(&self) {}
+
+    fn abort(&self) {}
+}
+
+struct World {
+    engine: Arc<Engine>,
+    store: Arc<MemoryStore>,
+    mailbox: Arc<Mailbox>,
+    shard: Shard<Peer>,
+}
+
+impl World {
+    fn new() -> World {
+        let store = MemoryStore::manual();
+        let seam: Arc<dyn Store> = store.clone();
+        let engine = Engine::open(Settings::default(), seam, &[], 1, NOW.unix).unwrap();
+        let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
+        for name in ["c", "d"] {
+            engine.create(name, attributes, NOW.unix).unwrap();
+        }
+        let mailbox = Arc::new(Mailbox::new(|| ()));
+        let common = Common::new(Arc::clone(&engine), Arc::new(Metrics::new()));
+        let settings = ShardSettings {
+            session: ServerSettings::default(),
+            compression_bytes_min: 512,
+            publish_bytes_max: 1 << 20,
+            control_bytes_max: 1 << 16,
+            drain_spread_ms: 0,
+        };
+        let shard = Shard::new(&common, settings, Arc::clone(&mailbox), || 7, NOW);
+        World { engine, store, mailbox, shard }
+    }
+
+    fn subscriber(&mut self) -> (LinkId, Peer) {
+        let peer = Peer::default();
+        peer.allow(usize::MAX);
+        let id = self.shard.open(NOW, peer.clone(), Purpose::Session, None);
+        self.say(id, &ClientMessage::Connect { versions: vec![1], session: None, client: None });
+        self.say(id, &ClientMessage::Subscribe { id: 1, channel: "c".into(), from: From::New });
+        self.turn();
+        (id, peer)
+    }
+
+    fn say(&mut self, id: LinkId, message: &ClientMessage) {
+        let (mut text, mut frame) = (Vec::new(), Vec::new());
+        message.encode(&mut text);
+        ws::write_masked_frame(&mut frame, Opcode::Text, false, &text, [1, 2, 3, 4]);
+        self.shard.on_bytes(NOW, id, &mut frame);
+    }
+
+    /// An event that is on disk, and that the shard has not been told of.
+    fn publish(&self, channel: &str, data: &str) {
+        let channel = self.engine.channel(channel).unwrap();
+        let publish = Publish { channel, origin: None, body: Body::new(Data::text(data)), persistent: None };
+        assert!(self.engine.publish(publish, NOW.unix, |_| ()).is_none());
+        self.store.commit();
+    }
+
+    fn flush(&mut self) {
+        while self.shard.flush(NOW) {}
+    }
+
+    fn turn(&mut self) {
+        self.shard.deliver(NOW, self.mailbox.take());
+        self.flush();
+    }
+}
+
+#[test]
+fn a_draining_link_is_closed_also_when_a_walk_gave_it_its_last_event() {
+    let mut world = World::new();
+    let (id, peer) = world.subscriber();
+    world.publish("c", "before");
+    world.turn();
+    peer.allow(0);
+    world.publish("c", "first");
+    world.turn();
+    assert_eq!(world.shard.take_blocked(), [id]);
+    world.publish("c", "second");
+    world.shard.drain();
+    peer.allow(usize::MAX);
+    world.shard.on_writable(id);
+    world.flush();
+    assert_eq!((peer.received("first"), peer.received("the server is stopping")), (1, 0));
+    world.turn();
+    assert_eq!((peer.received("second"), peer.received("the server is stopping")), (1, 1));
+}
+
+#[test]
+fn members_that_leave_during_a_walk_make_nobody_miss_an_event() {
+    let mut world = World::new();
+    let mut links: Vec<_> = (0..600).map(|_| world.subscriber()).collect();
+    world.publish("c", "payload");
+    world.shard.deliver(NOW, world.mailbox.take());
+    let mut turns = 0;
+    while world.shard.flush(NOW) {
+        turns += 1;
+        // From the front, which was served: those who take the places come from the end, which was not.
+        for (id, peer) in links.drain(..50) {
+            assert_eq!(peer.received("payload"), 1);
+            world.shard.remove(id);
+        }
+    }
+    assert!(turns > 1, "the walk has to be interrupted for this test to say anything");
+    assert!(links.iter().all(|(_, peer)| peer.received("payload") == 1));
+}
+
+#[test]
+fn a_link_that_one_subscription_has_blocked_reads_nothing_for_the_others() {
+    let mut world = World::new();
+    let (id, peer) = world.subscriber();
+    world.say(id, &ClientMessage::Subscribe { id: 2, channel: "d".into(), from: From::New });
+    world.turn();
+    let before = peer.bytes();
+    world.publish("c", "1");
+    world.turn();
+    let frame = peer.bytes() - before;
+    world.publish("c", "2");
+    world.publish("c", "3");
+    for _ in 0..2_000 {
+        world.publish("d", "x");
+    }
+    // Room for one event to the byte: nothing is left over that would have to go out first.
+    peer.allow(frame);
+    world.shard.on_writable(id);
+    world.flush();
+    assert_eq!((peer.bytes() - before, world.shard.take_blocked()), (2 * frame, vec![id]));
+    assert!(world.shard.take_reads().is_empty(), "a page that cannot be written is read for nothing");
+    peer.allow(usize::MAX);
+    world.shard.on_writable(id);
+    world.flush();
+    assert_eq!(world.shard.take_reads().len(), 1);
+}
