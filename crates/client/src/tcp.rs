@@ -8,21 +8,26 @@ use tokio::time::timeout;
 use crate::error::ConnectError;
 use crate::url::RealmUrl;
 
-/// Connects to the realm's host, trying each of its addresses in turn. `TCP_NODELAY` is set: writes are coalesced here.
+/// Connects to the realm's host, trying each of its addresses in turn, each for its share of the time: one that swallows
+/// everything must not hide those behind it. `TCP_NODELAY` is set: writes are coalesced here.
 pub(crate) async fn connect(url: &RealmUrl, timeout_ms: u64) -> Result<TcpStream, ConnectError> {
-    let attempt = timeout(Duration::from_millis(timeout_ms), connect_any(url));
+    let attempt = timeout(Duration::from_millis(timeout_ms), connect_any(url, timeout_ms));
     attempt.await.unwrap_or_else(|_| {
         let authority = url.authority().to_owned();
         Err(ConnectError::TimedOut { authority, waited_for: "connection", after_ms: timeout_ms })
     })
 }
 
-async fn connect_any(url: &RealmUrl) -> Result<TcpStream, ConnectError> {
+async fn connect_any(url: &RealmUrl, timeout_ms: u64) -> Result<TcpStream, ConnectError> {
     let resolve = |source| ConnectError::Resolve { host: url.host().to_owned(), source };
-    let addresses = lookup_host((url.host(), url.port())).await.map_err(resolve)?;
+    let addresses: Vec<_> = lookup_host((url.host(), url.port())).await.map_err(resolve)?.collect();
+    let share = Duration::from_millis(timeout_ms / addresses.len().max(1) as u64);
     let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
+    for (n, address) in addresses.iter().enumerate() {
+        // The last one has whatever time is left.
+        let patience = if n + 1 < addresses.len() { share } else { Duration::MAX };
+        let attempt = timeout(patience, TcpStream::connect(address)).await;
+        match attempt.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
                 // Without it messages only wait longer; nothing else depends on it.
                 let _ = stream.set_nodelay(true);
