@@ -26,6 +26,13 @@ nchan) apt nginx nginx-light libnginx-mod-nchan ;;
 esac
 [ -n "$only" ] && exit
 cd "$run"
+# The generator holds the other end of standard input: when it is gone, however it ended, the server ends. The inner shell's
+# parent is not the server, so that it does not count as a part of it.
+if [ -p /dev/stdin ]; then
+    exec 3<&0 </dev/null
+    ( { read -r _ || kill $$; } <&3 3<&- >/dev/null 2>&1 & )
+    exec 3<&-
+fi
 case $name in
 limit) exec "$BENCH_BIN/limit" 19200 batch ;;
 limit-single) exec "$BENCH_BIN/limit" 19202 single ;;

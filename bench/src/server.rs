@@ -100,7 +100,8 @@ fn command(profile: &Profile, dir: &Path) -> Result<Command, String> {
     if let Some(dir) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
         command.env("BENCH_BIN", dir);
     }
-    command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(copy).stderr(log).process_group(0);
+    // The other end closes with this process, however it ends; by that peer.sh knows.
+    command.args(args).current_dir(dir).stdin(Stdio::piped()).stdout(copy).stderr(log).process_group(0);
     Ok(command)
 }
 
