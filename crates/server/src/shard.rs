@@ -146,8 +146,12 @@ pub struct Shard<S> {
     inflater: deflate::Inflater,
     /// Links that have something pending, or that have to be looked at for all their subscriptions.
     queue: VecDeque<LinkId>,
-    /// Keys of slots that have something new.
+    /// Keys of slots that have something new and whose walk has not begun.
     dirty: VecDeque<u32>,
+    /// Keys of slots whose walk is under way, or has to be repeated.
+    walking: VecDeque<u32>,
+    /// Whose turn was last: that of `dirty`, or of `walking`.
+    fresh_turn: bool,
     /// Keys of slots that hold frames.
     holding: Vec<u32>,
     rest_at: u64,
@@ -194,6 +198,8 @@ impl<S: Sock> Shard<S> {
             inflater: deflate::Inflater::new(15, false),
             queue: VecDeque::new(),
             dirty: VecDeque::new(),
+            walking: VecDeque::new(),
+            fresh_turn: false,
             holding: Vec::new(),
             rest_at: now.monotonic,
             wheel: Wheel::new(now.monotonic),

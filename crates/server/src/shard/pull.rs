@@ -14,9 +14,9 @@ use super::link::{Life, Link, Written};
 use super::{LinkId, Now, PAGE_BYTES_MAX, PAGE_BYTES_MIN, ReadRequest, Shard, Sock};
 
 /// Links of one channel that are served before the next channel has its turn.
-const QUANTUM: usize = 128;
+const QUANTUM: usize = 64;
 /// Links that are served before reads have their turn.
-pub(super) const BUDGET: usize = 256;
+pub(super) const BUDGET: usize = 128;
 /// Events of one page read for one link.
 const PAGE_EVENTS: usize = 8192;
 
@@ -88,10 +88,19 @@ impl<S: Sock> Shard<S> {
             budget -= 1;
         }
         while budget > 0 {
-            let Some(key) = self.dirty.pop_front() else { break };
+            let Some(key) = self.next_dirty() else { break };
             budget = budget.saturating_sub(self.walk(now, key).max(1));
         }
-        !self.queue.is_empty() || !self.dirty.is_empty()
+        !self.queue.is_empty() || !self.dirty.is_empty() || !self.walking.is_empty()
+    }
+
+    /// The channel whose turn it is: by turns one that has just become dirty, and one whose walk is under way. So
+    /// the first waits for a quantum at most, and a stream of such does not stop the walk of a large channel.
+    fn next_dirty(&mut self) -> Option<u32> {
+        self.fresh_turn = !self.fresh_turn;
+        let (first, second) =
+            if self.fresh_turn { (&mut self.dirty, &mut self.walking) } else { (&mut self.walking, &mut self.dirty) };
+        first.pop_front().or_else(|| second.pop_front())
     }
 
     /// One quantum of a channel's walk; how many links were served.
@@ -113,7 +122,7 @@ impl<S: Sock> Shard<S> {
         let Some(slot) = self.slots.get_mut(key as usize) else { return end - begin };
         slot.walk = if end < slot.members.len() { end } else { 0 };
         if slot.walk > 0 || slot.again {
-            self.dirty.push_back(key);
+            self.walking.push_back(key);
         } else {
             slot.dirty = false;
         }
