@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throughline_session::{ClientState, LinkCommand, LinkLoss};
+use throughline_wire::close::CloseCode;
 use throughline_wire::message::{DecodeError, ServerMessage};
 use tokio::time::{sleep_until, timeout};
 
@@ -116,7 +117,10 @@ impl Driver {
                 self.paused = false;
                 core.session.link_opened(now);
             }
-            Err(error) => core.session.link_lost(now, loss(error)),
+            Err(error) => {
+                let welcomed = core.session.session().is_some();
+                core.session.link_lost(now, loss(error, welcomed));
+            }
         }
     }
 
@@ -130,7 +134,10 @@ impl Driver {
             core.session.input(now, message);
         }
         if let Some(loss) = lost {
-            self.link = None;
+            if let Some(link) = self.link.take() {
+                // The server's close frame is answered, or its fault named.
+                tokio::spawn(timeout(CLOSE_TIMEOUT, link.finish(CloseCode::Normal.code(), String::new())));
+            }
             core.session.link_lost(now, loss);
         }
         self.shared.dispatch(&mut core);
@@ -155,10 +162,12 @@ async fn exchange(link: &mut Option<Link>, reading: bool) -> Result<(), LinkLoss
     }
 }
 
-/// What a failed attempt means to the session.
-fn loss(error: ConnectError) -> LinkLoss {
+/// What a failed attempt means to the session. Where the realm has `welcomed` it before, something else that answers now
+/// stands in for it, as proxies do while what is behind them starts again.
+fn loss(error: ConnectError, welcomed: bool) -> LinkLoss {
     let text = error.to_string();
     match error {
+        ConnectError::NotARealm { .. } if welcomed => LinkLoss::Broken(text),
         ConnectError::Refused { retry_after_ms, .. } if error.is_temporary() => {
             LinkLoss::Refused { retry_after_ms, reason: text }
         }

@@ -49,6 +49,16 @@ async fn a_refusal_for_now_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_stands_in_for_a_realm_that_was_there_is_waited_out() {
+    let server = Server::start().await;
+    let session = Session::start(&server.url(), Options::default()).unwrap();
+    drop(server.welcome(HEARTBEAT_MS).await);
+    server.answer("HTTP/1.1 404 Not Found\r\nServer: proxy\r\nContent-Length: 0\r\n\r\n").await;
+    let _peer = server.welcome(HEARTBEAT_MS).await;
+    session.state().wait_for(|state| *state == State::Open).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_refusal_for_good_is_not() {
     let server = Server::start().await;
     let session = Session::start(&server.url(), Options::default()).unwrap();

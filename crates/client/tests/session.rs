@@ -178,6 +178,10 @@ async fn a_close_code_of_no_return_ends_the_session() {
     let receipt = session.publish_queued("c", text("a"), None).await.unwrap();
     let (mut peer, _) = server.welcome(HEARTBEAT_MS).await;
     peer.close(4200, "bad message").await;
+    // What was on its way comes first, then the answer to the close.
+    assert!(matches!(peer.came().await, Came::Message(ClientMessage::Subscribe { .. })));
+    assert!(matches!(peer.came().await, Came::Message(ClientMessage::Publish { .. })));
+    assert!(matches!(peer.came().await, Came::Close(4200)));
     assert_eq!(receipt.await, Err(PublishFault::Closed { sent: true }));
     let Delivery::Ended(Ended::SessionClosed(reason)) = subscription.next().await else { panic!("not ended") };
     assert!(reason.contains("bad message"), "{reason}");
