@@ -34,7 +34,7 @@ async function withFolder(use) {
 }
 
 test("the server passes every case", { timeout: HANGS }, async () => {
-  const realm = await Realm.start({ config: "[websocket]\ncompression_bytes_min = 0\n[limits]\nevent_bytes_max = 16777216\n" });
+  const realm = await Realm.start({ config: "[websocket]\ncompression_bytes_min = 0\n[limits]\nevent_bytes_max = 16777216\npublish_bytes_max = 33554432\n" });
   try {
     await withFolder(async (folder) => {
       const address = realm.address("probe/websocket").replace(/^http/, "ws");

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that hold nothing of ours: built, fetched, or recorded by tools.
-const SKIPPED_FOLDERS: [&str; 8] =
-    [".git", "target", "node_modules", "dist", "__pycache__", "fuzz/corpus", "fuzz/artifacts", "fuzz/found"];
+const SKIPPED_FOLDERS: [&str; 9] =
+    [".git", "target", "node_modules", "dist", "__pycache__", "fuzz/corpus", "fuzz/artifacts", "fuzz/found", "data"];
 
 /// A file of the repository.
 #[derive(Clone, Debug)]

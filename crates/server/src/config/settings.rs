@@ -254,7 +254,8 @@ settings! {
         /// Whether `permessage-deflate` is agreed to. An event is compressed once for all its receivers, so it costs little
         /// processor time for channels with many subscribers and saves most of the bytes of JSON.
         compression: bool = "true", Rule::Flag, "false";
-        /// Messages below this size go uncompressed: there is little to win and a price to pay.
+        /// Messages below this size go uncompressed: there is little to win and a price to pay. With 0 every
+        /// message is compressed, even one that grows by it.
         compression_bytes_min: u64 = "512", bytes(0, 16_777_216), "1024";
         /// Whether a client may compress each message with the help of those before. It makes small messages from clients smaller and
         /// costs some tens of KiB of memory for every such link.

@@ -73,7 +73,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Messages below `compression_bytes_min` are never compressed.
+    /// Messages below `compression_bytes_min` are never compressed; with zero, every one is, even if it grows.
     pub(crate) fn new(compression_bytes_min: usize) -> Encoder {
         Encoder { message: Vec::new(), packed: Vec::new(), compressors: HashMap::new(), compression_bytes_min }
     }
@@ -91,7 +91,7 @@ impl Encoder {
         let compressor = self.compressors.entry(framing.0).or_insert_with(|| Compressor::new(framing.0));
         self.packed.clear();
         compressor.compress(payload, &mut self.packed);
-        if self.packed.len() < payload.len() {
+        if self.packed.len() < payload.len() || self.compression_bytes_min == 0 {
             ws::write_frame(out, opcode, true, &self.packed);
         } else {
             ws::write_frame(out, opcode, false, payload);
