@@ -1,6 +1,6 @@
 //! The realm's configuration: one TOML file, and flags that go before it.
 //!
-//! Two stages: what was written ([`raw`], with its places) becomes a [`Config`], in which every value is within its
+//! Two stages: what was written (with its places in the file) becomes a [`Config`], in which every value is within its
 //! limits and all fit together. Every setting is defined once, in `settings`; the file's reference,
 //! `docs/configuration.md`, is made from the same list by [`render`].
 
