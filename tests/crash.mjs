@@ -70,7 +70,7 @@ class Run {
     this.disk = this.kind === "full" ? new Disk(256) : undefined;
     const config = this.disk ? "[store]\nfree_bytes_min = 1048576\n" : "";
     this.realm = await Realm.start({ config, data: this.disk && `${this.disk.folder}/data` });
-    await this.realm.createChannel(CHANNEL, { type: "persistent" });
+    await this.realm.createChannel(CHANNEL, { type: "persistent", capacity: null, bytes: null });
   }
 
   clients() {

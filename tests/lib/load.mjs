@@ -6,7 +6,7 @@ import { dataOf } from "./ledger.mjs";
 /** Publishes without end, `window` at a time, and repeats after a restart what was not answered. */
 export class Publisher {
   constructor(name, channel, ledger, { window = 32, onanswer = () => {} } = {}) {
-    Object.assign(this, { name, channel, ledger, window, onanswer });
+    Object.assign(this, { name, channel, ledger, window, windowMax: window, onanswer });
     this.lastId = 0;
     this.unanswered = new Map();
     this.paused = false;
@@ -38,6 +38,8 @@ export class Publisher {
     this.unanswered.delete(message.id);
     if (message.error) this.ledger.refuse(data);
     else this.ledger.acknowledge(message.eid, data);
+    // Who is refused asks one at a time until there is room again.
+    this.window = message.error ? 1 : this.windowMax;
     this.onanswer(message);
     this.fill();
   }

@@ -129,7 +129,7 @@ stage_browsers() {
 }
 
 stage_autobahn() {
-    cargo build -p throughline-client --example autobahn_client --locked
+    cargo build --release -p throughline-client --example autobahn_client --locked
     system_tests tests/autobahn
 }
 
