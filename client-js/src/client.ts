@@ -180,8 +180,8 @@ export class Session extends Emitter<SessionEvents> {
   async publish(channel: string, data: string | Uint8Array | ArrayBuffer, options: PublishOptions = {}): Promise<Published> {
     if (this.#closing) throw new ThroughlineError("closed", "the session is closing: make a new one");
     const { tag, properties, ttl, persistent } = options;
-    const id = this.#core.publish(channel, body(data, tag, properties, ttl), persistent);
-    const answer = new Promise<Published>((resolve, reject) => this.#waiters.set(id, { resolve, reject }));
+    const key = this.#core.publish(channel, body(data, tag, properties, ttl), persistent);
+    const answer = new Promise<Published>((resolve, reject) => this.#waiters.set(key, { resolve, reject }));
     this.#pump();
     return answer;
   }
@@ -300,10 +300,10 @@ export class Session extends Emitter<SessionEvents> {
       case "ended":
         return this.#ended(output.sub, output.error);
       case "published":
-        this.#settle(output.id)?.resolve({ eid: output.eid, duplicate: output.duplicate });
+        this.#settle(output.key)?.resolve({ eid: output.eid, duplicate: output.duplicate });
         return;
       case "refused":
-        this.#settle(output.id)?.reject(output.error);
+        this.#settle(output.key)?.reject(output.error);
         return;
       case "state":
         return this.#stateChanged(output.state, output.error);
@@ -315,9 +315,9 @@ export class Session extends Emitter<SessionEvents> {
     }
   }
 
-  #settle(id: number): Waiter | undefined {
-    const waiter = this.#waiters.get(id);
-    this.#waiters.delete(id);
+  #settle(key: number): Waiter | undefined {
+    const waiter = this.#waiters.get(key);
+    this.#waiters.delete(key);
     if (this.unanswered === 0) this.#becameIdle();
     return waiter;
   }

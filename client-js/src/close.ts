@@ -16,6 +16,9 @@ export const CloseCode = {
   connect_expected: 4202,
 } as const;
 
+/** What a transport reports when a link broke, or could not be opened: no close code came. */
+const NO_CODE = 1006;
+
 /** `now`: at once, with jitter. `later`: with growing delay. `never`: the same would happen again. */
 export type Reconnect = "now" | "later" | "never";
 
@@ -29,7 +32,7 @@ const NEVER: readonly number[] = [
 
 /** What follows close code `code`, which may be one that this version does not know. */
 export function reconnectAfter(code: number): Reconnect {
-  if (code === CloseCode.going_away || (code >= 4000 && code <= 4099)) return "now";
+  if (code === CloseCode.going_away || code === NO_CODE || (code >= 4000 && code <= 4099)) return "now";
   return NEVER.includes(code) || (code >= 4200 && code <= 4299) ? "never" : "later";
 }
 

@@ -10,6 +10,11 @@ export class Emitter<Events> {
     return () => void set.delete(listener);
   }
 
+  /** Whether there are listeners. */
+  protected hears(type: keyof Events): boolean {
+    return (this.#listeners.get(type)?.size ?? 0) > 0;
+  }
+
   /** Calls the listeners; false when there are none. A listener that throws hinders no other. */
   protected emit<K extends keyof Events>(type: K, value: Events[K]): boolean {
     const set = this.#listeners.get(type) as Set<(value: Events[K]) => void> | undefined;

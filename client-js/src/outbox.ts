@@ -3,7 +3,17 @@
 import { ThroughlineError } from "./errors.js";
 import { type Body, type Publish, checkChannelName, dataBytes } from "./messages.js";
 
-interface Queued extends Publish {
+interface Queued {
+  /** What the caller knows it by. */
+  readonly key: number;
+  /**
+   * The publish number; 0 until it is first sent. Given late, because ids only ever increase over a session, and
+   * subscribing on a new link takes ids while publishes wait.
+   */
+  id: number;
+  readonly channel: string;
+  readonly body: Body;
+  readonly persistent: boolean | undefined;
   readonly bytes: number;
 }
 
@@ -13,10 +23,13 @@ const BYTES_MAX = 16 * 1024 * 1024;
 export class Outbox {
   readonly #eventsMax: number;
   readonly #bytesMax: number;
-  /** Sent on the present link, and still to be sent on it; each in the order of the ids. */
+  /** Sent on the present link, by id; and still to be sent on it, by key. Each in the order of the calls. */
   #flying = new Map<number, Queued>();
   #waiting = new Map<number, Queued>();
   #bytes = 0;
+  #lastKey = 0;
+  /** The realm takes no more on this link. */
+  #held = false;
 
   constructor(eventsMax = EVENTS_MAX, bytesMax = BYTES_MAX) {
     this.#eventsMax = eventsMax;
@@ -28,25 +41,33 @@ export class Outbox {
     return this.#flying.size + this.#waiting.size;
   }
 
-  /** Throws when there is no room, or when the data are over what the realm takes. */
-  add(nextId: () => number, channel: string, body: Body, persistent: boolean | undefined, eventBytesMax: number | undefined): number {
+  /** Gives the key. Throws when there is no room, or when the data are over what the realm takes. */
+  add(channel: string, body: Body, persistent: boolean | undefined, eventBytesMax: number | undefined): number {
     checkChannelName(channel);
     const bytes = dataBytes(body.data);
     this.#checkRoom(bytes, eventBytesMax);
-    const id = nextId();
-    this.#waiting.set(id, { type: "publish", id, channel, body, persistent, bytes });
+    this.#lastKey += 1;
+    const key = this.#lastKey;
+    this.#waiting.set(key, { key, id: 0, channel, body, persistent, bytes });
     this.#bytes += bytes;
-    return id;
+    return key;
   }
 
-  /** The next one to be sent, unless `publishesMax` are unanswered. */
-  next(publishesMax: number): Publish | undefined {
-    if (this.#flying.size >= publishesMax) return undefined;
+  /** The next one to be sent, unless `publishesMax` are unanswered; `nextId` numbers what was never sent before. */
+  next(publishesMax: number, nextId: () => number): Publish | undefined {
+    if (this.#held || this.#flying.size >= publishesMax) return undefined;
     const [next] = this.#waiting.values();
     if (next === undefined) return undefined;
-    this.#waiting.delete(next.id);
+    if (next.id === 0) next.id = nextId();
+    this.#waiting.delete(next.key);
     this.#flying.set(next.id, next);
-    return next;
+    const { id, channel, body, persistent } = next;
+    return { type: "publish", id, channel, body, persistent };
+  }
+
+  /** Nothing more is to be sent on this link. */
+  hold(): void {
+    this.#held = true;
   }
 
   /** Whether `id` was sent on this link and has no answer. */
@@ -54,24 +75,29 @@ export class Outbox {
     return this.#flying.has(id);
   }
 
-  answered(id: number): void {
-    this.#bytes -= this.#flying.get(id)?.bytes ?? 0;
+  /** Takes out what was sent as `id` on this link; gives its key. */
+  answered(id: number): number | undefined {
+    const done = this.#flying.get(id);
     this.#flying.delete(id);
+    this.#bytes -= done?.bytes ?? 0;
+    return done?.key;
   }
 
   /** The link is gone: whatever has no answer is sent again on the next one, before anything new. */
   rewind(): void {
-    this.#waiting = new Map([...this.#flying, ...this.#waiting]);
+    const all = [...this.#flying.values(), ...this.#waiting.values()];
+    this.#waiting = new Map(all.map((queued) => [queued.key, queued]));
     this.#flying = new Map();
+    this.#held = false;
   }
 
-  /** Empties it; gives the ids that never had an answer. */
+  /** Empties it; gives the keys of those that never had an answer. */
   drain(): number[] {
     this.rewind();
-    const ids = [...this.#waiting.keys()];
+    const keys = [...this.#waiting.keys()];
     this.#waiting.clear();
     this.#bytes = 0;
-    return ids;
+    return keys;
   }
 
   #checkRoom(bytes: number, eventBytesMax: number | undefined): void {

@@ -2,6 +2,8 @@
 
 /** After a hint that the network changed: how long a link may stay silent when asked. */
 const PROBE_MS = 5_000;
+/** A check that comes so much after its time means that the page slept. */
+const LATE_MS = 2_000;
 
 export class Pulse {
   /** The interval that the welcome told, milliseconds. */
@@ -9,8 +11,11 @@ export class Pulse {
   #heardAt: number;
   /** When each ping was sent that was not answered. */
   readonly #pings: number[] = [];
-  #asked = false;
+  /** When the link was asked whether it lives, and nothing came since. */
+  #askedAt: number | undefined;
   #probeUntil = Infinity;
+  /** A sleep was made good for already since anything came. */
+  #excused = false;
 
   constructor(now: number) {
     this.#heardAt = now;
@@ -19,8 +24,9 @@ export class Pulse {
   /** Anything came. */
   heard(now: number): void {
     this.#heardAt = now;
-    this.#asked = false;
+    this.#askedAt = undefined;
     this.#probeUntil = Infinity;
+    this.#excused = false;
   }
 
   /** A ping goes out. */
@@ -37,15 +43,23 @@ export class Pulse {
   /** Gives the link little time to prove that it lives; false when it is being asked already. */
   probe(now: number): boolean {
     if (this.#probeUntil !== Infinity) return false;
+    this.#askedAt = now;
     this.#probeUntil = now + PROBE_MS;
     return true;
   }
 
   /** What is due: the link is `dead`, or a `ping` has to go out. */
   check(now: number): "dead" | "ping" | "nothing" {
-    if (now >= this.#probeUntil || now >= this.#heardAt + 3 * this.interval) return "dead";
-    if (this.#asked || now < this.#heardAt + this.interval) return "nothing";
-    this.#asked = true;
+    const due = this.deadline();
+    if (now < due) return "nothing";
+    if (this.#askedAt !== undefined) {
+      if (this.#excused || now < due + LATE_MS) return "dead";
+      // The page slept, and the answer may be among what waits to be delivered. Once only, or a page whose timers are
+      // always late would never find out.
+      this.#excused = true;
+      this.#probeUntil = Infinity;
+    }
+    this.#askedAt = now;
     return "ping";
   }
 
@@ -55,6 +69,7 @@ export class Pulse {
 
   /** When {@link check} has something to say. */
   deadline(): number {
-    return Math.min(this.#heardAt + this.interval * (this.#asked ? 3 : 1), this.#probeUntil);
+    const silent = this.#askedAt === undefined ? this.#heardAt + this.interval : this.#askedAt + 2 * this.interval;
+    return Math.min(silent, this.#probeUntil);
   }
 }

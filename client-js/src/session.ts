@@ -52,8 +52,8 @@ export type Output =
   | { readonly type: "event"; readonly sub: Sub; readonly event: EventMessage }
   | { readonly type: "gap"; readonly sub: Sub; readonly gap: GapMessage }
   | { readonly type: "ended"; readonly sub: Sub; readonly error: ThroughlineError }
-  | { readonly type: "published"; readonly id: number; readonly eid: Eid; readonly duplicate: boolean }
-  | { readonly type: "refused"; readonly id: number; readonly error: ThroughlineError }
+  | { readonly type: "published"; readonly key: number; readonly eid: Eid; readonly duplicate: boolean }
+  | { readonly type: "refused"; readonly key: number; readonly error: ThroughlineError }
   | { readonly type: "drain"; readonly after: number }
   | { readonly type: "rtt"; readonly rtt: number };
 
@@ -154,10 +154,10 @@ export class SessionCore {
     this.#ask(sub);
   }
 
-  /** Takes an event for publishing; its number comes back in `published` or `refused`. Throws `queue_full`. */
+  /** Takes an event for publishing; its key, which is not the id on the wire, comes back in `published` or `refused`. Throws `queue_full`. */
   publish(channel: string, body: Body, persistent: boolean | undefined): number {
     this.#checkOpen();
-    return this.#outbox.add(() => this.#nextId(), channel, body, persistent, this.limits?.event_bytes);
+    return this.#outbox.add(channel, body, persistent, this.limits?.event_bytes);
   }
 
   /** Publishes that have no answer yet. */
@@ -191,7 +191,7 @@ export class SessionCore {
     this.#link = "doomed";
     this.#setState("closed", error);
     for (const sub of [...this.#subs.values()]) this.#drop(sub, error);
-    for (const id of this.#outbox.drain()) this.#outputs.push({ type: "refused", id, error });
+    for (const key of this.#outbox.drain()) this.#outputs.push({ type: "refused", key, error });
   }
 
   // What happens to the link.
@@ -262,7 +262,7 @@ export class SessionCore {
     const timeout = this.#settings.openTimeoutMs ?? OPEN_TIMEOUT_MS;
     if (this.state === "connecting" && now >= this.#openedAt + timeout) {
       this.#dropLink(CloseCode.heartbeat, "not welcomed in time");
-      this.#lost(now, CloseCode.connect_timeout, `no welcome within ${timeout} ms`);
+      this.#lost(now, CloseCode.heartbeat, `no welcome within ${timeout} ms`);
     }
     if (this.state === "open") this.#heartbeats(now);
   }
@@ -276,7 +276,7 @@ export class SessionCore {
     if (control !== undefined) return control;
     // Before a session id is known, a repeated publish could not be recognised as one.
     if (this.id === undefined || this.limits === undefined) return undefined;
-    return this.#outbox.next(this.limits.publishes_max);
+    return this.#outbox.next(this.limits.publishes_max, () => this.#nextId());
   }
 
   /** What happened since the last time. */
@@ -352,6 +352,10 @@ export class SessionCore {
       this.#dropLink(CloseCode.version, text);
       return this.fail(new ThroughlineError("version_not_supported", text));
     }
+    if (this.id !== undefined && this.id !== welcome.session) {
+      // Under another session the realm would take repeated publishes for new ones.
+      return this.broken(now, "the server answered with another session than the one presented");
+    }
     this.#welcomedAt = now;
     this.#pulse.interval = Math.max(1, welcome.heartbeat);
     this.id = welcome.session;
@@ -366,15 +370,17 @@ export class SessionCore {
       this.#asked.delete(reply.id);
       return this.#subscribed(sub, reply);
     }
-    // Kept in its place when the realm drains: it is repeated on the next link.
-    if (!this.#outbox.awaits(reply.id) || reply.error?.code === "draining") return;
-    this.#outbox.answered(reply.id);
     const { id, error, eid, duplicate } = reply;
+    if (!this.#outbox.awaits(id)) return;
+    // Kept in its place when the realm drains: it is repeated on the next link, before what is held back until then.
+    if (error?.code === "draining") return this.#outbox.hold();
+    const key = this.#outbox.answered(id);
+    if (key === undefined) return;
     if (error === undefined && eid !== undefined) {
-      this.#outputs.push({ type: "published", id, eid, duplicate });
+      this.#outputs.push({ type: "published", key, eid, duplicate });
     } else {
       const fault = error ?? new ThroughlineError("bad_message", "the server answered a publish without an EID");
-      this.#outputs.push({ type: "refused", id, error: fault });
+      this.#outputs.push({ type: "refused", key, error: fault });
     }
   }
 

@@ -115,8 +115,7 @@ export class Subscription extends Emitter<SubscriptionEvents> implements AsyncIt
 
   /** Ends the subscription. Events that still wait in its buffer are dropped. */
   close(): void {
-    if (this.#over !== undefined) return;
-    this.#flow.close();
+    if (this.#over === undefined) this.#flow.close();
     this.#finish(undefined);
   }
 
@@ -160,10 +159,11 @@ export class Subscription extends Emitter<SubscriptionEvents> implements AsyncIt
 
   /** @internal */
   failed(error: ThroughlineError): boolean {
-    const heard = this.emit("error", error);
-    const waiting = this.#readers.length > 0;
+    const heard = this.hears("error") || this.#readers.length > 0;
     this.#finish(error);
-    return heard || waiting;
+    // A callback is told after the events that came before the fault.
+    if (!this.#busy) this.emit("error", error);
+    return heard;
   }
 
   #tellGap(gap: Gap, position: Position): void {
@@ -226,14 +226,15 @@ export class Subscription extends Emitter<SubscriptionEvents> implements AsyncIt
   }
 
   async #drain(callback: Callback): Promise<void> {
-    for (let event = this.#take(); event !== undefined && this.#over === undefined; event = this.#take()) {
+    for (let event = this.#take(); event !== undefined; event = this.#take()) {
       await Promise.resolve(run(callback, event)).catch(report);
     }
     this.#busy = false;
+    if (this.#over?.error !== undefined) this.emit("error", this.#over.error);
   }
 
+  /** With an error the buffer is kept for the consumer, until it closes. */
   #finish(error: ThroughlineError | undefined): void {
-    if (this.#over !== undefined) return;
     this.#over = { error };
     this.#settle.reject(error ?? new ThroughlineError("closed", "the subscription was closed before it was accepted"));
     if (error === undefined) {

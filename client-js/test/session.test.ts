@@ -1,22 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { Session, type SessionOptions } from "../src/client.js";
-import { reconnectAfter, reconnectDelay } from "../src/close.js";
-import { ThroughlineError, compareEids, integer } from "../src/index.js";
-import { Realm } from "./realm.js";
-import { World } from "./world.js";
-
-function start(options: SessionOptions = {}, seed = 1): { world: World; realm: Realm; session: Session } {
-  const world = new World(seed);
-  const realm = new Realm();
-  world.accept = realm.accept;
-  const session = new Session("http://realm.test", options, world.environment);
-  return { world, realm, session };
-}
-
-/** The code with which a promise rejects. */
-async function code(promise: Promise<unknown>): Promise<string> {
-  return promise.then(() => "resolved", (error: unknown) => (error instanceof ThroughlineError ? error.code : String(error)));
-}
+import type { Session } from "../src/client.js";
+import { compareEids, integer } from "../src/index.js";
+import type { Subscription } from "../src/subscription.js";
+import { code, start } from "./start.js";
+import type { World } from "./world.js";
 
 test("connects, subscribes, publishes, and receives what it published", async () => {
   const { world, realm, session } = start({ client: "test/1" });
@@ -33,7 +20,7 @@ test("connects, subscribes, publishes, and receives what it published", async ()
   expect(states).toEqual(["open"]);
   expect(realm.log.map((m) => m["type"])).toEqual(["connect", "subscribe", "publish"]);
   expect(realm.log[0]).toMatchObject({ versions: [1], client: "test/1" });
-  expect(realm.log[2]).toMatchObject({ id: 1, data: "hello", tag: "t", properties: { n: { integer: 5 } }, ttl: 9 });
+  expect(realm.log[2]).toMatchObject({ id: 2, data: "hello", tag: "t", properties: { n: { integer: 5 } }, ttl: 9 });
   expect(sub.cursor).toBe("1");
   expect(session.path).toMatchObject({ transport: "websocket", url: "ws://realm.test/throughline/v1/websocket", links: 1, rtt: 2 });
 });
@@ -166,6 +153,52 @@ test("what a draining realm refuses is repeated on the next link, and nobody is 
   expect(errors).toEqual([]);
 });
 
+test("after the first refusal of a draining realm nothing more is published on that link", async () => {
+  const { world, realm, session } = start();
+  const refused: string[] = [];
+  world.accept = (peer) => {
+    realm.accept(peer);
+    const answer = peer.onFrame;
+    peer.onFrame = (data) => {
+      const { type, id, data: text } = JSON.parse(String(data)) as { type: string; id: number; data: string };
+      if (type !== "publish") return answer(data);
+      refused.push(text);
+      peer.send(JSON.stringify({ type: "reply", id, error: { code: "draining", message: "the realm is stopping" } }));
+    };
+  };
+  const eids = [session.publish("c", "1")];
+  await world.run(20);
+  eids.push(session.publish("c", "2"), session.publish("c", "3"));
+  await world.run(20);
+  expect(refused).toEqual(["1"]);
+  world.accept = realm.accept;
+  world.peer.close(4000);
+  await world.run(40_000);
+  expect((await Promise.all(eids)).map(({ eid }) => eid)).toEqual(["1", "2", "3"]);
+  expect(realm.channel("c").events.map(({ header }) => header["data"])).toEqual(["1", "2", "3"]);
+});
+
+test("ids increase over all links in the order of sending, and a repeated publish keeps its own", async () => {
+  const { world, realm, session } = start();
+  void session.publish("c", "queued before the first link");
+  session.subscribe("a");
+  session.subscribe("b");
+  await world.run(20);
+  realm.hold = true;
+  const repeated = session.publish("c", "its answer is lost");
+  await world.run(2);
+  world.peer.cut();
+  realm.hold = false;
+  void session.publish("c", "queued between links");
+  await world.run(40_000);
+  const ids = realm.log.filter((m) => m["id"] !== undefined).map((m) => [m["type"], m["id"]]);
+  expect(ids).toEqual([
+    ["subscribe", 1], ["subscribe", 2], ["publish", 3], ["publish", 4],
+    ["subscribe", 5], ["subscribe", 6], ["publish", 4], ["publish", 7],
+  ]);
+  expect(await repeated).toEqual({ eid: "2", duplicate: true });
+});
+
 test("gaps are told in order, and the cursor passes them", async () => {
   const { world, realm, session } = start();
   realm.capacity = 2;
@@ -216,146 +249,6 @@ test("an epoch gap is not lost when the link breaks between the reply and the ga
   world.peer.cut();
   await world.run(40_000);
   expect(gaps).toEqual(["epoch"]);
-});
-
-describe("heartbeats", () => {
-  test("a quiet link is asked, and lives when it answers", async () => {
-    const { world, realm, session } = start();
-    await world.run(60_000);
-    expect(session.state).toBe("open");
-    expect(world.peers).toHaveLength(1);
-    expect(realm.log.filter((m) => m["type"] === "ping").length).toBeGreaterThanOrEqual(5);
-    expect(session.path.rtt).toBe(2);
-  });
-
-  test("a silent link is closed with 4001 after three intervals, and the next one is opened", async () => {
-    const { world, session } = start();
-    await world.run(10);
-    world.peer.onFrame = () => undefined;
-    const silent = world.peer;
-    await world.run(29_000);
-    expect(silent.closed).toBeUndefined();
-    await world.run(3_000);
-    expect(silent.closed).toMatchObject({ code: 4001 });
-    await world.run(40_000);
-    expect(session.state).toBe("open");
-    expect(session.path.failure).toContain("fell silent");
-  });
-
-  test("a ping of the server is answered", async () => {
-    const { world, realm } = start();
-    await world.run(10);
-    realm.broadcast({ type: "ping" });
-    await world.run(10);
-    expect(realm.log.at(-1)).toEqual({ type: "pong" });
-  });
-
-  test("after a hint a link that does not answer within 5 s is left", async () => {
-    const { world } = start();
-    await world.run(10);
-    const old = world.peer;
-    old.onFrame = () => undefined;
-    world.hint();
-    await world.run(5_010);
-    expect(old.closed).toMatchObject({ code: 4001 });
-  });
-});
-
-describe("what follows a close", () => {
-  test.each([
-    [1000, "never"], [1001, "now"], [1002, "never"], [1003, "never"], [1007, "never"], [1009, "never"], [1006, "later"],
-    [4000, "now"], [4001, "now"], [4099, "now"], [4100, "later"], [4101, "later"], [4102, "later"], [4199, "later"],
-    [4200, "never"], [4201, "never"], [4202, "never"], [4299, "never"], [4300, "later"], [1011, "later"],
-  ] as const)("%i means %s", async (number, expected) => {
-    expect(reconnectAfter(number)).toBe(expected);
-    const { world, session } = start();
-    const errors: string[] = [];
-    session.on("error", (error) => errors.push(error.message));
-    await world.run(10);
-    world.peer.close(number, "because");
-    await world.run(2);
-    expect(session.state).toBe(expected === "never" ? "closed" : "waiting");
-    expect(errors).toHaveLength(expected === "never" ? 1 : 0);
-    await world.run(40_000);
-    expect(session.state).toBe(expected === "never" ? "closed" : "open");
-  });
-
-  test("delays grow from 0.25 s to 30 s", () => {
-    expect([0, 1, 3, 6, 7, 50].map((n) => reconnectDelay(n, 1))).toEqual([250, 500, 2_000, 16_000, 30_000, 30_000]);
-    expect(reconnectDelay(9, 0)).toBe(0);
-  });
-
-  test("a realm that refuses for a minute is asked a few times, and found when it is back", async () => {
-    const { world, session } = start();
-    world.door = "refuse";
-    await world.run(10);
-    world.peer.cut();
-    await world.run(60_000);
-    expect(world.peers.length).toBeGreaterThan(3);
-    expect(world.peers.length).toBeLessThan(30);
-    expect(session.path.failure).toContain("could not be opened");
-    world.door = "accept";
-    world.hint();
-    await world.run(20);
-    expect(session.state).toBe("open");
-  });
-
-  test("a link that is swallowed is given up after 10 s", async () => {
-    const world = new World();
-    world.door = "swallow";
-    const session = new Session("http://realm.test", {}, world.environment);
-    await world.run(10_001);
-    expect(world.peer.closed).toMatchObject({ code: 4001 });
-    expect(session.path.failure).toContain("did not answer");
-  });
-
-  test("drain spreads the return over its delay", async () => {
-    const { world, realm, session } = start();
-    const drains: number[] = [];
-    session.on("drain", (after) => drains.push(after));
-    await world.run(10);
-    realm.broadcast({ type: "drain", after: 20_000 });
-    await world.run(10);
-    world.peer.close(4000);
-    await world.run(1_000);
-    expect(session.state).toBe("waiting");
-    await world.run(20_000);
-    expect(session.state).toBe("open");
-    expect(drains).toEqual([20_000]);
-  });
-});
-
-describe("what the server must not send", () => {
-  test.each([
-    ["no JSON", "{"],
-    ["no object", "[]"],
-    ["an unknown type", '{"type":"noise"}'],
-    ["a number for text", '{"type":"event","channel":1,"eid":5,"time":1,"data":""}'],
-    ["data twice", '{"type":"event","channel":1,"eid":"5","time":1,"data":"","base64":""}'],
-    ["a second welcome", '{"type":"welcome","version":1,"session":"00000000000000000000000000000001","heartbeat":1,"limits":{"event_bytes":1,"publishes_max":1,"subscriptions_max":1}}'],
-  ])("%s ends the link with 4200", async (_name, text) => {
-    const { world, session } = start();
-    await world.run(10);
-    const bad = world.peer;
-    bad.send(text);
-    await world.run(2);
-    expect(bad.closed).toMatchObject({ code: 4200 });
-    await world.run(40_000);
-    expect(session.state).toBe("open");
-  });
-
-  test("another protocol version ends the session", async () => {
-    const { world, session } = start();
-    const errors: string[] = [];
-    session.on("error", (error) => errors.push(error.code));
-    world.accept = (peer) => {
-      peer.send('{"type":"welcome","version":2,"session":"00000000000000000000000000000001","heartbeat":1,"limits":{"event_bytes":1,"publishes_max":1,"subscriptions_max":1}}');
-    };
-    await world.run(10);
-    expect(session.state).toBe("closed");
-    expect(world.peer.closed).toMatchObject({ code: 4201 });
-    expect(errors).toEqual(["version_not_supported"]);
-  });
 });
 
 describe("the async iterator", () => {
@@ -420,6 +313,39 @@ test("a callback that returns a promise is given one event at a time, and loses 
   await world.run(1_000);
   expect(most).toBe(1);
   expect(got).toEqual(Array.from({ length: 60 }, (_, i) => String(i + 1)));
+});
+
+describe("a callback that is busy when its channel is deleted", () => {
+  /** Three events and the end have come; the callback is at the first. */
+  async function busy(): Promise<{ world: World; session: Session; sub: Subscription; got: string[] }> {
+    const { world, realm, session } = start();
+    const got: string[] = [];
+    const sub = session.subscribe("c", async (event) => {
+      await new Promise<void>((resolve) => world.at(world.time + 50, resolve));
+      got.push(event.eid);
+    });
+    sub.on("error", (error) => got.push(error.code));
+    session.on("error", () => undefined);
+    await world.run(10);
+    for (let i = 0; i < 3; i += 1) realm.publish("c", "x");
+    realm.broadcast({ type: "end", channel: 1, reason: "deleted" });
+    await world.run(10);
+    expect([sub.open, sub.buffered, got]).toEqual([false, 2, []]);
+    return { world, session, sub, got };
+  }
+
+  test("is given what was buffered, then the fault", async () => {
+    const { world, got } = await busy();
+    await world.run(200);
+    expect(got).toEqual(["1", "2", "3", "channel_deleted"]);
+  });
+
+  test("is given nothing more once the subscription is closed", async () => {
+    const { world, sub, got } = await busy();
+    sub.close();
+    await world.run(200);
+    expect(got).toEqual(["1"]);
+  });
 });
 
 test("what the caller gives is checked before it is sent", async () => {
