@@ -56,6 +56,8 @@ test("the Rust client passes every case", { timeout: HANGS }, async () => {
     try {
       const address = await server.until(() => /listening on (ws:\S+)/.exec(server.stderr)?.[1]);
       await run(join(TARGET, "release/examples/autobahn_client"), [address]);
+      // It writes its report after its last answer, and then ends by itself.
+      await server.ended;
     } finally {
       await server.kill("SIGTERM");
     }
