@@ -17,7 +17,7 @@ const SEGMENT_BYTES: usize = 64 * 1024;
 /// Events that go into one segment.
 const SEGMENT_EVENTS: usize = 2048;
 /// Segments a log keeps for links that are a little behind.
-const LOG_SEGMENTS_MAX: usize = 64;
+const LOG_SEGMENTS_MAX: usize = 128;
 /// Bytes of frames a log keeps.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 

@@ -12,7 +12,7 @@ use super::frames::{Framing, Segment};
 use super::sock::Sock;
 
 /// Most slices handed to one vectored write.
-const SLICES_MAX: usize = 16;
+const SLICES_MAX: usize = 64;
 /// A cut frame's rest of at most this many bytes is copied, so that it does not pin its segment.
 const CUT_COPY_BYTES_MAX: usize = 16 * 1024;
 
