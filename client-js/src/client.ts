@@ -252,7 +252,7 @@ export class Session extends Emitter<SessionEvents> {
           this.#core.lost(now(), code, reason);
           this.#pump();
         },
-      });
+      }, { first: [], probe: '{"type":"ping"}', attempt: "", holdMs: 12_000, credentials: false });
     } catch (error) {
       this.#failure = error instanceof Error ? error.message : String(error);
       this.#core.fail(new ThroughlineError("bad_address", this.#failure));

@@ -102,6 +102,9 @@ export class World {
   #transport(): Transport {
     return {
       name: "websocket",
+      binary: true,
+      rotateBytes: Infinity,
+      available: () => true,
       open: (_base, handlers) => {
         const peer = new Wire(this, handlers);
         this.peers.push(peer);
@@ -110,7 +113,7 @@ export class World {
         } else if (this.door === "refuse") {
           this.at(this.time + this.latency(), () => peer.cut());
         }
-        return { send: (frame) => peer.up(frame), close: (code, reason) => peer.left(code, reason) };
+        return { receivedBytes: 0, send: (frame) => peer.up(frame), close: (code, reason) => peer.left(code, reason) };
       },
     };
   }

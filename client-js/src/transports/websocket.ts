@@ -36,6 +36,9 @@ function clip(reason: string): string {
 export function websocket(Socket: SocketConstructor): Transport {
   return {
     name: "websocket",
+    binary: true,
+    rotateBytes: Infinity,
+    available: () => true,
     open(base, handlers): Link {
       const url = websocketUrl(base);
       let socket: SocketLike;
@@ -51,14 +54,19 @@ export function websocket(Socket: SocketConstructor): Transport {
 }
 
 function attach(socket: SocketLike, handlers: LinkHandlers): Link {
+  let receivedBytes = 0;
   socket.binaryType = "arraybuffer";
   socket.onopen = () => handlers.opened();
   socket.onmessage = ({ data }) => {
-    if (typeof data === "string") handlers.message(data);
-    else if (data instanceof ArrayBuffer) handlers.message(new Uint8Array(data));
+    const frame = typeof data === "string" ? data : new Uint8Array(data as ArrayBuffer);
+    receivedBytes += frame.length;
+    handlers.message(frame);
   };
   socket.onclose = ({ code, reason }) => handlers.closed(code, reason);
   return {
+    get receivedBytes(): number {
+      return receivedBytes;
+    },
     send: (frame) => socket.send(frame),
     close(code, reason): void {
       socket.onopen = null;
