@@ -144,6 +144,14 @@ proptest! {
     }
 
     #[test]
+    fn client_messages_come_back_from_a_line_of_text(message in client_message()) {
+        let mut out = Vec::new();
+        message.encode_text(&mut out);
+        prop_assert!(!out.contains(&b'\n'));
+        prop_assert_eq!(ClientMessage::decode(Carriage::Text(&out)), Ok(message));
+    }
+
+    #[test]
     fn server_messages_come_back(message in server_message()) {
         let mut out = Vec::new();
         let kind = message.encode(&mut out);

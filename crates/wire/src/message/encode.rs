@@ -182,6 +182,19 @@ pub fn encode_event_object(event: &Event, out: &mut Vec<u8>) {
 }
 
 impl ClientMessage {
+    /// Appends the message in the text form, bytes as `base64`: for carriers without binary messages.
+    pub fn encode_text(&self, out: &mut Vec<u8>) {
+        match self {
+            ClientMessage::Publish { id, channel, body, persistent } => {
+                publish_header(*id, channel, body, *persistent, out).data(&body.data).end();
+            }
+            // All others are text however they are encoded.
+            _ => {
+                self.encode(out);
+            }
+        }
+    }
+
     /// Appends the message; the kind says what has to carry it.
     pub fn encode(&self, out: &mut Vec<u8>) -> MessageKind {
         match self {
@@ -234,23 +247,28 @@ impl ClientMessage {
 }
 
 fn encode_publish(id: u64, channel: &str, body: &Body, persistent: Option<bool>, out: &mut Vec<u8>) -> MessageKind {
-    let header = |out: &mut Vec<u8>| {
-        let mut object = Object::new(out, "publish");
-        object.raw("id", id).string("channel", channel).body(body);
-        if let Some(persistent) = persistent {
-            object.raw("persistent", persistent);
-        }
-        if body.data.is_text() {
-            object.data(&body.data);
-        }
-        object.end();
-    };
     if body.data.is_text() {
-        header(out);
+        publish_header(id, channel, body, persistent, out).data(&body.data).end();
         MessageKind::Text
     } else {
-        binary(out, &body.data, header)
+        binary(out, &body.data, |out| publish_header(id, channel, body, persistent, out).end())
     }
+}
+
+/// All of a `publish` but its data and its end.
+fn publish_header<'a>(
+    id: u64,
+    channel: &str,
+    body: &Body,
+    persistent: Option<bool>,
+    out: &'a mut Vec<u8>,
+) -> Object<'a> {
+    let mut object = Object::new(out, "publish");
+    object.raw("id", id).string("channel", channel).body(body);
+    if let Some(persistent) = persistent {
+        object.raw("persistent", persistent);
+    }
+    object
 }
 
 impl ServerMessage {
