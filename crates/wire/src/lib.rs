@@ -6,6 +6,7 @@
 //! - [`event`]: events, their ids, channel names; [`properties`]: the typed dictionary
 //! - [`message`]: the protocol's messages in text and binary carriage
 //! - [`close`]: close codes and what a client does after each
+//! - [`http`]: the shapes of the HTTP transports
 //! - [`ws`]: WebSocket frames, handshakes and compression
 #![no_std]
 
@@ -13,6 +14,7 @@ extern crate alloc;
 
 pub mod close;
 pub mod event;
+pub mod http;
 pub mod message;
 pub mod properties;
 pub mod ws;
