@@ -12,7 +12,7 @@ const MESSAGE: &[u8] = br#"{"type":"event","data":"</script><!--\" \u0001"}"#;
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
     write(&mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("text was written")
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn lines_of_pieces() {
 
 /// The text that a script engine reads from a literal; JSON has the same escapes.
 fn read_literal(literal: &[u8]) -> String {
-    serde_json::from_slice(literal).unwrap()
+    serde_json::from_slice(literal).expect("a literal")
 }
 
 proptest! {
