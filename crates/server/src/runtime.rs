@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +28,8 @@ use crate::shard::{Common, LinkId, Mail, Mailbox, Purpose, ReadRequest, Shard, S
 const READ_BYTES: usize = 64 * 1024;
 /// Threads of a shard that read from the disk; more would only queue there.
 const BLOCKING_THREADS_MAX: usize = 8;
+/// Notes for which a shard keeps room.
+const NOTES_KEPT_MAX: usize = 1024;
 /// Milliseconds between looks at whether a stopping shard has emptied.
 const STOP_POLL_MS: u64 = 20;
 
@@ -149,6 +152,8 @@ pub(crate) struct Local {
     /// Wakes the writer.
     work: Arc<Notify>,
     mailbox: Arc<Mailbox>,
+    /// Notes of the mailbox, while they are delivered.
+    notes: RefCell<Vec<Mail>>,
     load: Arc<AtomicUsize>,
     pub(crate) clock: Clock,
     pub(crate) http: Arc<HttpContext>,
@@ -186,12 +191,14 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         blocked: RefCell::default(),
         work,
         mailbox,
+        notes: RefCell::default(),
         load,
         clock,
         http,
         phase: phase.clone(),
     });
     let writer = spawn_local(Rc::clone(&local).write_loop());
+    spawn_local(Rc::clone(&local).await_drain());
     while let Some(socket) = incoming.recv().await {
         let counted = Load(Arc::clone(&local.load));
         let local = Rc::clone(&local);
@@ -292,32 +299,34 @@ impl Local {
         }
     }
 
-    /// The shard's one writer.
+    /// The shard's one writer. What it waits on is set up anew only when it has changed: this loop goes round once
+    /// per message.
     async fn write_loop(self: Rc<Self>) {
-        let mut draining = false;
-        let mut phase = self.phase.clone();
+        let mut due = None;
+        let mut sleep = pin!(tokio::time::sleep_until(self.clock.instant(0).into()));
         loop {
-            if !draining && *phase.borrow_and_update() != Phase::Running {
-                draining = true;
-                self.shard.borrow_mut().drain();
-            }
             if self.turn() {
                 tokio::task::yield_now().await;
                 continue;
             }
             let next = self.shard.borrow().next_timeout();
+            if next != due || sleep.is_elapsed() {
+                due = next;
+                sleep.as_mut().reset(self.clock.instant(next.unwrap_or(0)).into());
+            }
             tokio::select! {
                 () = self.work.notified() => {}
-                () = self.sleep_until(next) => {}
-                changed = phase.changed(), if !draining => if changed.is_err() { return },
+                () = sleep.as_mut(), if due.is_some() => {}
             }
         }
     }
 
-    async fn sleep_until(&self, next: Option<u64>) {
-        match next {
-            Some(ms) => tokio::time::sleep_until(self.clock.instant(ms).into()).await,
-            None => std::future::pending().await,
+    /// Tells the shard when the realm stops.
+    async fn await_drain(self: Rc<Self>) {
+        let mut phase = self.phase.clone();
+        if phase.wait_for(|phase| *phase != Phase::Running).await.is_ok() {
+            self.shard.borrow_mut().drain();
+            self.work.notify_one();
         }
     }
 
@@ -325,7 +334,12 @@ impl Local {
     fn turn(self: &Rc<Self>) -> bool {
         let now = self.clock.now();
         let mut shard = self.shard.borrow_mut();
-        shard.deliver(now, self.mailbox.take());
+        let mut notes = self.notes.borrow_mut();
+        self.mailbox.take_into(&mut notes);
+        shard.deliver(now, notes.drain(..));
+        if notes.capacity() > NOTES_KEPT_MAX {
+            *notes = Vec::new();
+        }
         if shard.next_timeout().is_some_and(|at| at <= now.monotonic) {
             shard.on_timeout(now);
         }

@@ -293,7 +293,7 @@ impl<S: Sock> Shard<S> {
     }
 
     /// Takes notes from other threads.
-    pub fn deliver(&mut self, now: Now, mail: Vec<Mail>) {
+    pub fn deliver(&mut self, now: Now, mail: impl IntoIterator<Item = Mail>) {
         for note in mail {
             match note {
                 Mail::Dirty(number) => self.mark_dirty(number),

@@ -156,8 +156,8 @@ pub(crate) struct FrameLog {
     bytes: usize,
     /// The cursor of one who was given everything in the log.
     head: Eid,
-    /// Counts changes of `segments`, so that a shard knows when its view is old.
-    version: u64,
+    /// How many segments came before the first of `segments`, so that a shard knows what its view lacks.
+    gone: u64,
     /// True when something was added since the last [`FrameLog::rest`].
     used: bool,
 }
@@ -167,29 +167,35 @@ pub(crate) struct FrameLog {
 pub(crate) struct View {
     pub(crate) framing: Framing,
     log: SharedLog,
-    version: u64,
+    /// As in the log.
+    gone: u64,
     segments: Vec<Arc<Segment>>,
 }
 
 impl View {
     pub(crate) fn new(framing: Framing, log: SharedLog) -> View {
-        View { framing, log, version: 0, segments: Vec::new() }
+        View { framing, log, gone: 0, segments: Vec::new() }
     }
 
     /// Brings the log up to what the channel has now, and the view up to the log.
     pub(crate) fn refresh(&mut self, channel: &Channel, encoder: &mut Encoder, now: u64) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.advance(channel, self.framing, encoder, now);
-        if log.version != self.version {
-            self.version = log.version;
-            self.segments.clear();
-            self.segments.extend(log.segments.iter().cloned());
-        }
+        // What both have is left as it is: each reference that is taken touches memory that is cold by now.
+        let left = (log.gone - self.gone).min(self.segments.len() as u64);
+        self.segments.drain(..left as usize);
+        self.gone = log.gone;
+        self.segments.extend(log.segments.range(self.segments.len()..).cloned());
     }
 
     /// Segments that hold what comes after `cursor`, or `None` when the log does not reach back so far.
     pub(crate) fn after(&self, cursor: Eid) -> Option<&[Arc<Segment>]> {
-        let first = self.segments.partition_point(|s| s.last() <= cursor);
+        let newest = self.segments.len().saturating_sub(1);
+        let first = match self.segments.last() {
+            // Most links lack nothing but the newest.
+            Some(segment) if segment.after <= cursor && cursor < segment.last() => newest,
+            _ => self.segments.partition_point(|s| s.last() <= cursor),
+        };
         let tail = &self.segments[first..];
         match tail.first() {
             Some(segment) if segment.after <= cursor => Some(tail),
@@ -201,7 +207,7 @@ impl View {
     pub(crate) fn rest(&mut self) -> bool {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if log.rest() {
-            self.version = log.version;
+            self.gone = log.gone;
             self.segments = Vec::new();
         }
         self.segments.is_empty()
@@ -211,7 +217,7 @@ impl View {
 impl FrameLog {
     /// An empty log; frames begin after `head`.
     fn new(head: Eid) -> FrameLog {
-        FrameLog { segments: VecDeque::new(), bytes: 0, head, version: 1, used: false }
+        FrameLog { segments: VecDeque::new(), bytes: 0, head, gone: 0, used: false }
     }
 
     fn advance(&mut self, channel: &Channel, framing: Framing, encoder: &mut Encoder, now: u64) {
@@ -235,10 +241,10 @@ impl FrameLog {
 
     /// Frames up to `head` are not in the log, and those before are of no use.
     fn restart(&mut self, head: Eid) {
+        self.gone += self.segments.len() as u64;
         self.segments.clear();
         self.bytes = 0;
         self.head = head;
-        self.version += 1;
     }
 
     fn push(&mut self, segment: Segment) {
@@ -248,9 +254,9 @@ impl FrameLog {
         while self.segments.len() > LOG_SEGMENTS_MAX || (self.bytes > LOG_BYTES_MAX && self.segments.len() > 1) {
             if let Some(old) = self.segments.pop_front() {
                 self.bytes -= old.bytes.len();
+                self.gone += 1;
             }
         }
-        self.version += 1;
         self.used = true;
     }
 

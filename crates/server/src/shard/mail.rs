@@ -72,7 +72,14 @@ impl Mailbox {
 
     /// Takes all notes, oldest first.
     pub fn take(&self) -> Vec<Mail> {
-        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut notes = Vec::new();
+        self.take_into(&mut notes);
+        notes
+    }
+
+    /// The same into an empty list, whose room is used for later notes.
+    pub fn take_into(&self, notes: &mut Vec<Mail>) {
+        std::mem::swap(notes, &mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

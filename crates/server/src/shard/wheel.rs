@@ -13,19 +13,20 @@ pub(crate) struct Wheel {
     slots: Vec<Vec<LinkId>>,
     /// The tick whose slot comes up next.
     next: u64,
-    entries: usize,
+    /// The first tick at or after `next` that has entries; `None` when there are none.
+    soonest: Option<u64>,
 }
 
 impl Wheel {
     pub(crate) fn new(now: u64) -> Wheel {
-        Wheel { slots: (0..SLOTS).map(|_| Vec::new()).collect(), next: now / TICK_MS + 1, entries: 0 }
+        Wheel { slots: (0..SLOTS).map(|_| Vec::new()).collect(), next: now / TICK_MS + 1, soonest: None }
     }
 
     /// Asks for `link` to come up at `deadline`, or earlier when that is beyond the wheel's horizon.
     pub(crate) fn insert(&mut self, link: LinkId, deadline: u64) {
         let tick = deadline.div_ceil(TICK_MS).clamp(self.next, self.next + SLOTS as u64 - 1);
         self.slots[tick as usize % SLOTS].push(link);
-        self.entries += 1;
+        self.soonest = Some(self.soonest.map_or(tick, |soonest| soonest.min(tick)));
     }
 
     /// Moves what has come up by `now` into `due`.
@@ -34,7 +35,6 @@ impl Wheel {
         let last = end.min(self.next + SLOTS as u64 - 1);
         for tick in self.next..=last {
             let slot = &mut self.slots[tick as usize % SLOTS];
-            self.entries -= slot.len();
             if slot.capacity() > 1024 {
                 due.append(&mut std::mem::take(slot));
             } else {
@@ -42,16 +42,15 @@ impl Wheel {
             }
         }
         self.next = self.next.max(end + 1);
+        if self.soonest.is_some_and(|soonest| soonest < self.next) {
+            self.soonest =
+                (self.next..self.next + SLOTS as u64).find(|tick| !self.slots[*tick as usize % SLOTS].is_empty());
+        }
     }
 
     /// When [`Wheel::advance`] has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
-        if self.entries == 0 {
-            return None;
-        }
-        (self.next..self.next + SLOTS as u64)
-            .find(|tick| !self.slots[*tick as usize % SLOTS].is_empty())
-            .map(|tick| tick * TICK_MS)
+        self.soonest.map(|tick| tick * TICK_MS)
     }
 }
 
