@@ -4,7 +4,7 @@ import { ThroughlineError } from "./errors.js";
 import { type Properties, decodeProperties, encodeProperties, isObject, loneSurrogate, utf8Length } from "./properties.js";
 
 /** Names of the messages, by direction. */
-export const CLIENT_MESSAGES = ["connect", "subscribe", "unsubscribe", "publish", "ping", "pong", "close"] as const;
+export const CLIENT_MESSAGES = ["connect", "subscribe", "unsubscribe", "publish", "ping", "pong", "report", "close"] as const;
 export const SERVER_MESSAGES = ["welcome", "reply", "event", "gap", "end", "ping", "pong", "drain", "close"] as const;
 
 /** An event's id in its channel: decimal, 64 bits. */
@@ -35,11 +35,29 @@ export interface Publish {
   readonly persistent?: boolean | undefined;
 }
 
+export interface Connect {
+  readonly type: "connect";
+  readonly session?: string | undefined;
+  readonly client?: string | undefined;
+  /** The interval that this link should have, milliseconds. */
+  readonly heartbeat?: number | undefined;
+}
+
+/** What the client learned about its path; `after` in milliseconds. */
+export interface Report {
+  readonly type: "report";
+  readonly transport: string;
+  readonly failure: string;
+  readonly after: number;
+  readonly detail?: string | undefined;
+}
+
 export type ClientMessage =
-  | { readonly type: "connect"; readonly session?: string | undefined; readonly client?: string | undefined }
+  | Connect
   | { readonly type: "subscribe"; readonly id: number; readonly channel: string; readonly from: From }
   | { readonly type: "unsubscribe"; readonly id: number; readonly channel: string }
   | Publish
+  | Report
   | { readonly type: "ping" | "pong" };
 
 /** Limits that the server tells. */
@@ -78,6 +96,8 @@ export interface Welcome {
   readonly session: string;
   readonly heartbeat: number;
   readonly limits: Limits;
+  /** Opaque name of the network that this client's requests come from. */
+  readonly network?: string | undefined;
 }
 
 export interface Reply {
@@ -175,7 +195,7 @@ export function dataBytes(data: string | Uint8Array): number {
 export function encode(message: ClientMessage): Frame {
   switch (message.type) {
     case "connect":
-      return JSON.stringify({ type: "connect", versions: [1], session: message.session, client: message.client });
+      return JSON.stringify({ type: "connect", versions: [1], session: message.session, client: message.client, heartbeat: message.heartbeat });
     case "subscribe": {
       const { type, id, channel, from } = message;
       return JSON.stringify(typeof from === "string"
@@ -314,6 +334,7 @@ function welcome(json: Json): Welcome {
       publishes_max: whole(limits, "publishes_max"),
       subscriptions_max: whole(limits, "subscriptions_max"),
     },
+    network: optional(json, "network", text),
   };
 }
 

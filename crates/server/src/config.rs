@@ -148,6 +148,7 @@ impl Config {
                 publishes_max: self.limits.publishes_max,
                 subscriptions_max: self.limits.subscriptions_max,
             },
+            ..ServerSettings::default()
         }
     }
 }

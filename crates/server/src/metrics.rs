@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::registry::{Registry, Unit};
 use throughline_engine::Totals;
 use throughline_wire::close::CloseCode;
+use throughline_wire::path::{Failure, Transport};
 
 /// A number that only grows. Adding is one atomic operation.
 #[derive(Clone, Debug, Default)]
@@ -77,9 +78,13 @@ pub struct Metrics {
     /// Of these, those that were refused or failed: status 400 and above.
     pub http_errors: Counter,
     closed: [Counter; CloseCode::ALL.len()],
+    path_failures: Family<PathFailure, PrometheusCounter>,
     engine: EngineNumbers,
     registry: Registry,
 }
+
+/// Labels of a failure that a client reported: its transport and its kind.
+type PathFailure = Vec<(&'static str, &'static str)>;
 
 /// Counted by the engine, taken over when they are asked for.
 #[derive(Debug, Default)]
@@ -149,6 +154,7 @@ impl Metrics {
             http_requests: Counter::default(),
             http_errors: Counter::default(),
             closed,
+            path_failures: Family::default(),
             engine: EngineNumbers::default(),
             registry: Registry::default(),
         };
@@ -168,7 +174,16 @@ impl Metrics {
         }
         let help = "Bytes of events written to links";
         registry.register_with_unit("delivered", help, Unit::Bytes, self.bytes_out.0.clone());
+        let help = "Failed attempts and lost links that clients reported, by transport and kind";
+        registry.register("path_failures", help, self.path_failures.clone());
         self.engine.register(registry);
+    }
+
+    /// Counts what a client reported of its path. Words that this version does not know count as `other`.
+    pub fn path_failed(&self, transport: &str, failure: &str) {
+        let transport = Transport::from_name(transport).map_or("other", Transport::name);
+        let failure = Failure::from_name(failure).map_or("other", Failure::name);
+        self.path_failures.get_or_create(&vec![("transport", transport), ("failure", failure)]).inc();
     }
 
     /// Counts a link that the realm closed.

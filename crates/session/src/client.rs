@@ -169,7 +169,7 @@ impl ClientSession {
         let due = &mut self.due;
         if core::mem::take(&mut due.connect) {
             let (session, client) = (self.session, self.settings.client.clone());
-            return Some(ClientMessage::Connect { versions: vec![VERSION], session, client });
+            return Some(ClientMessage::Connect { versions: vec![VERSION], session, client, heartbeat: None });
         }
         if core::mem::take(&mut due.pong) {
             return Some(ClientMessage::Pong);
@@ -235,7 +235,7 @@ impl ClientSession {
         let welcomed = self.phase.is_open();
         let out = &mut self.events;
         match message {
-            ServerMessage::Welcome { version, session, heartbeat, limits } if !welcomed => {
+            ServerMessage::Welcome { version, session, heartbeat, limits, .. } if !welcomed => {
                 self.welcome(now, version, session, heartbeat, limits)
             }
             ServerMessage::Welcome { .. } => Err("a second welcome on one link".into()),

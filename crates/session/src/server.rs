@@ -14,7 +14,13 @@ use throughline_wire::message::{
 pub struct ServerSettings {
     /// Silence after which the server asks whether the client lives, milliseconds; default 10,000. It is announced in
     /// `welcome`, and the client asks after the same silence. After three times this a link is dead (section 6).
+    /// It holds for links whose `connect` asks for none; what one asks for is taken between the two bounds below.
     pub heartbeat_ms: u64,
+    /// Shortest interval that a client is granted, milliseconds; default 5,000. At or above `heartbeat_max_ms`, all links
+    /// have `heartbeat_ms`.
+    pub heartbeat_min_ms: u64,
+    /// Longest interval that a client is granted, milliseconds; default 25,000.
+    pub heartbeat_max_ms: u64,
     /// Time from the handshake to `connect`, milliseconds; default 10,000 (section 6).
     pub connect_timeout_ms: u64,
     /// What `welcome` announces. Of these, `event_bytes` is enforced here, the others where the counts are known.
@@ -22,10 +28,36 @@ pub struct ServerSettings {
 }
 
 impl Default for ServerSettings {
-    /// 10 s, 10 s; events of 1 MiB, 256 publishes under way, 1,000 subscriptions.
+    /// 10 s (5 to 25 s), 10 s; events of 1 MiB, 256 publishes under way, 1,000 subscriptions.
     fn default() -> ServerSettings {
         let limits = Limits { event_bytes: 1 << 20, publishes_max: 256, subscriptions_max: 1000 };
-        ServerSettings { heartbeat_ms: 10_000, connect_timeout_ms: 10_000, limits }
+        ServerSettings {
+            heartbeat_ms: 10_000,
+            heartbeat_min_ms: 5_000,
+            heartbeat_max_ms: 25_000,
+            connect_timeout_ms: 10_000,
+            limits,
+        }
+    }
+}
+
+impl ServerSettings {
+    /// The same for links whose heartbeat is not the client's to choose, such as those made of polls, where a poll that is
+    /// held is no silence.
+    #[must_use]
+    pub const fn with_fixed_heartbeat(self, heartbeat_ms: u64) -> ServerSettings {
+        ServerSettings { heartbeat_ms, heartbeat_min_ms: heartbeat_ms, heartbeat_max_ms: heartbeat_ms, ..self }
+    }
+
+    /// What holds for a link whose `connect` asked for `wish`.
+    fn heartbeat(&self, wish: Option<u64>) -> u32 {
+        let granted = match wish {
+            Some(wish) if self.heartbeat_min_ms < self.heartbeat_max_ms => {
+                wish.clamp(self.heartbeat_min_ms, self.heartbeat_max_ms)
+            }
+            _ => self.heartbeat_ms,
+        };
+        u32::try_from(granted).unwrap_or(u32::MAX)
     }
 }
 
@@ -41,7 +73,7 @@ enum Phase {
     Closed,
 }
 
-/// One link's end at the server. 32 bytes.
+/// One link's end at the server. 32 bytes. All calls of one link are to be given the same [`ServerSettings`].
 ///
 /// Obligations of the caller: [`heard`](ServerSession::heard) whenever bytes came, before the messages they held go to
 /// [`input`](ServerSession::input) in their order; [`tick`](ServerSession::tick) not long after
@@ -51,6 +83,8 @@ enum Phase {
 pub struct ServerSession {
     session: SessionId,
     since: u64,
+    /// The interval that was granted, milliseconds.
+    heartbeat: u32,
     phase: Phase,
 }
 
@@ -90,6 +124,17 @@ pub enum Input {
         /// The client's wish on channels of type `mixed`.
         persistent: Option<bool>,
     },
+    /// To count what the client learned about its path. The words may be of a newer version.
+    Report {
+        /// The transport that failed.
+        transport: Box<str>,
+        /// How it failed.
+        failure: Box<str>,
+        /// How long after its beginning, milliseconds.
+        after: u64,
+        /// More, for the operator.
+        detail: Option<Box<str>>,
+    },
     /// To close the link.
     Close(CloseReason),
 }
@@ -108,7 +153,7 @@ pub enum Tick {
 impl ServerSession {
     /// A link whose handshake was done at `now`.
     pub const fn new(now: u64) -> ServerSession {
-        ServerSession { session: SessionId(0), since: now, phase: Phase::Waiting }
+        ServerSession { session: SessionId(0), since: now, heartbeat: 0, phase: Phase::Waiting }
     }
 
     /// The session this link carries; `None` before `connect`.
@@ -125,7 +170,8 @@ impl ServerSession {
         }
     }
 
-    /// Takes one message. `fresh` makes the id of a new session, from a source that nobody can guess.
+    /// Takes one message. The `welcome` that it gives names no network: the caller knows whether the client's address is
+    /// its own, and puts the name in. `fresh` makes the id of a new session, from a source that nobody can guess.
     pub fn input(
         &mut self,
         settings: &ServerSettings,
@@ -135,19 +181,21 @@ impl ServerSession {
         match (self.phase, message) {
             (Phase::Closed, _) => Input::Nothing,
             (_, Err(DecodeError::Malformed(text))) => self.close(CloseCode::BadMessage, text),
-            (Phase::Waiting, Ok(ClientMessage::Connect { versions, session, .. })) => {
+            (Phase::Waiting, Ok(ClientMessage::Connect { versions, session, heartbeat, .. })) => {
                 if !versions.contains(&VERSION) {
                     let text =
                         format!("this server speaks protocol version {VERSION}; offered were {}", List(&versions));
                     return self.close(CloseCode::Version, text);
                 }
                 self.session = session.unwrap_or_else(|| SessionId(fresh()));
+                self.heartbeat = settings.heartbeat(heartbeat);
                 self.phase = Phase::Open;
                 Input::Send(ServerMessage::Welcome {
                     version: VERSION,
                     session: self.session,
-                    heartbeat: settings.heartbeat_ms,
+                    heartbeat: self.heartbeat.into(),
                     limits: settings.limits,
+                    network: None,
                 })
             }
             (Phase::Waiting, _) => self.close(CloseCode::ConnectExpected, "the first message has to be connect"),
@@ -174,6 +222,9 @@ impl ServerSession {
                 Input::Publish { session: self.session, id, channel, body, persistent }
             }
             ClientMessage::Ping => Input::Send(ServerMessage::Pong),
+            ClientMessage::Report { transport, failure, after, detail } => {
+                Input::Report { transport, failure, after, detail }
+            }
             ClientMessage::Close { .. } => self.close(CloseCode::Normal, "the client closed"),
             ClientMessage::Pong | ClientMessage::Connect { .. } => Input::Nothing,
         }
@@ -182,10 +233,11 @@ impl ServerSession {
     /// When [`tick`](ServerSession::tick) is due; `u64::MAX` once closed. It moves later as bytes come, so a caller may
     /// keep the time it was told and ask again when that has come.
     pub const fn deadline(&self, settings: &ServerSettings) -> u64 {
+        let heartbeat = self.heartbeat as u64;
         let wait = match self.phase {
             Phase::Waiting => settings.connect_timeout_ms,
-            Phase::Open => settings.heartbeat_ms,
-            Phase::Pinged => settings.heartbeat_ms.saturating_mul(3),
+            Phase::Open => heartbeat,
+            Phase::Pinged => heartbeat.saturating_mul(3),
             Phase::Closed => u64::MAX,
         };
         self.since.saturating_add(wait)
@@ -201,7 +253,7 @@ impl ServerSession {
             Phase::Open => {
                 self.phase = Phase::Pinged;
                 // A late tick must not shorten the time that the peer has for its answer.
-                self.since = now.saturating_sub(settings.heartbeat_ms);
+                self.since = now.saturating_sub(self.heartbeat.into());
                 return Tick::Ping;
             }
             Phase::Waiting => {

@@ -209,6 +209,7 @@ impl World {
                 }
                 link.down.push_back(ServerMessage::Reply { id, result: Ok(Reply::Published { eid, duplicate }) });
             }
+            Input::Report { .. } => panic!("nothing failed that could be reported"),
             Input::Close(reason) => panic!("the server closed: {reason:?}"),
         }
     }

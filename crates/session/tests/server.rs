@@ -8,7 +8,7 @@ use throughline_wire::message::{Carriage, ClientMessage, CloseReason, ErrorCode,
 const SETTINGS: fn() -> ServerSettings = ServerSettings::default;
 
 fn connect(versions: &[u64], session: Option<SessionId>) -> ClientMessage {
-    ClientMessage::Connect { versions: versions.to_vec(), session, client: None }
+    ClientMessage::Connect { versions: versions.to_vec(), session, client: None, heartbeat: None }
 }
 
 fn give(link: &mut ServerSession, message: ClientMessage) -> Input {
@@ -41,7 +41,7 @@ fn the_state_of_a_link_is_small() {
 fn a_new_session_gets_a_fresh_id_and_an_old_one_keeps_its_own() {
     let mut link = ServerSession::new(0);
     assert_eq!(link.session(), None);
-    let Input::Send(ServerMessage::Welcome { version, session, heartbeat, limits }) =
+    let Input::Send(ServerMessage::Welcome { version, session, heartbeat, limits, network: None }) =
         give(&mut link, connect(&[9, 1], None))
     else {
         panic!("no welcome");
@@ -166,4 +166,44 @@ fn silence_brings_a_ping_then_the_end() {
     link.heard(10_050);
     assert_eq!(link.deadline(&SETTINGS()), 20_050, "anything heard starts anew");
     assert_eq!(link.tick(20_050, &SETTINGS()), Tick::Ping);
+}
+
+/// Connects with a wish for a heartbeat; gives what was granted, and the link.
+fn granted(settings: &ServerSettings, wish: Option<u64>) -> (u64, ServerSession) {
+    let mut link = ServerSession::new(0);
+    let connect = ClientMessage::Connect { versions: vec![1], session: None, client: None, heartbeat: wish };
+    match link.input(settings, Ok(connect), || 7) {
+        Input::Send(ServerMessage::Welcome { heartbeat, .. }) => (heartbeat, link),
+        other => panic!("no welcome: {other:?}"),
+    }
+}
+
+#[test]
+fn a_heartbeat_is_granted_within_bounds_and_holds_for_its_link() {
+    let settings = SETTINGS();
+    for (wish, expected) in [(None, 10_000), (Some(0), 5_000), (Some(7_000), 7_000), (Some(u64::MAX), 25_000)] {
+        let (heartbeat, mut link) = granted(&settings, wish);
+        assert_eq!(heartbeat, expected, "{wish:?}");
+        assert_eq!(link.deadline(&settings), expected);
+        assert_eq!(link.tick(expected, &settings), Tick::Ping);
+        assert_eq!(link.deadline(&settings), expected * 3);
+    }
+    let fixed = settings.with_fixed_heartbeat(30_000);
+    for wish in [None, Some(5_000)] {
+        assert_eq!(granted(&fixed, wish).0, 30_000, "{wish:?}");
+    }
+}
+
+#[test]
+fn a_report_is_passed_on_and_not_answered() {
+    let (transport, failure): (Box<str>, Box<str>) = ("websocket".into(), "of_tomorrow".into());
+    let report = ClientMessage::Report {
+        transport: transport.clone(),
+        failure: failure.clone(),
+        after: 200,
+        detail: Some("403".into()),
+    };
+    let input = give(&mut open(0), report.clone());
+    assert_eq!(input, Input::Report { transport, failure, after: 200, detail: Some("403".into()) });
+    closed_with(give(&mut ServerSession::new(0), report), CloseCode::ConnectExpected);
 }

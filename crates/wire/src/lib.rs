@@ -5,6 +5,7 @@
 //!
 //! - [`event`]: events, their ids, channel names; [`properties`]: the typed dictionary
 //! - [`message`]: the protocol's messages in text and binary carriage
+//! - [`path`]: words for transports and their failures
 //! - [`close`]: close codes and what a client does after each
 //! - [`http`]: the shapes of the HTTP transports
 //! - [`ws`]: WebSocket frames, handshakes and compression
@@ -16,5 +17,6 @@ pub mod close;
 pub mod event;
 pub mod http;
 pub mod message;
+pub mod path;
 pub mod properties;
 pub mod ws;

@@ -4,7 +4,7 @@ mod decode;
 mod encode;
 
 pub use decode::{DecodeError, decode_event_object};
-pub use encode::{MessageKind, encode_event, encode_event_object, write_json_string};
+pub use encode::{MessageKind, encode_event, encode_event_object, encode_event_text, write_json_string};
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -23,6 +23,10 @@ pub const SUBPROTOCOL: &str = "throughline.v1";
 pub const HEADER_BYTES_MAX: usize = 65_536;
 /// Longest `client` member of a `connect`, bytes.
 pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+/// Longest `transport` or `failure` member of a `report`, bytes.
+pub const REPORT_WORD_BYTES_MAX: usize = 32;
+/// Longest `detail` member of a `report`, bytes.
+pub const REPORT_DETAIL_BYTES_MAX: usize = 200;
 
 /// One message as a transport hands it over: a whole WebSocket message, or a line of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub enum ClientMessage {
         session: Option<SessionId>,
         /// Name and version of the client.
         client: Option<Box<str>>,
+        /// The interval of section 6 that the client wants on this link, milliseconds.
+        heartbeat: Option<u64>,
     },
     /// Begin to receive a channel.
     Subscribe {
@@ -76,6 +82,17 @@ pub enum ClientMessage {
     Ping,
     /// Answers a `ping`.
     Pong,
+    /// What the client learned about its path: an attempt that failed, or a link that ended. Not answered.
+    Report {
+        /// The transport that failed.
+        transport: Box<str>,
+        /// How: a word of section 4.1, or one of a newer client.
+        failure: Box<str>,
+        /// How long after its beginning, milliseconds.
+        after: u64,
+        /// More, for the operator.
+        detail: Option<Box<str>>,
+    },
     /// The client is done.
     Close {
         /// Why, for the operator.
@@ -114,6 +131,8 @@ pub enum ServerMessage {
         heartbeat: u64,
         /// What the server accepts.
         limits: Limits,
+        /// Opaque name of the network that the client's requests come from, at most 32 characters.
+        network: Option<Box<str>>,
     },
     /// Answers a request.
     Reply {

@@ -68,14 +68,27 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
     ];
     let client = option::of("[ -~]{0,64}".prop_map(String::into_boxed_str));
     prop_oneof![
-        (vec(any::<u64>(), 0..4), option::of(any::<u128>().prop_map(SessionId)), client)
-            .prop_map(|(versions, session, client)| ClientMessage::Connect { versions, session, client }),
+        (vec(any::<u64>(), 0..4), option::of(any::<u128>().prop_map(SessionId)), client, any::<Option<u64>>())
+            .prop_map(|(versions, session, client, heartbeat)| ClientMessage::Connect {
+                versions,
+                session,
+                client,
+                heartbeat
+            }),
         (id(), channel(), from).prop_map(|(id, channel, from)| ClientMessage::Subscribe { id, channel, from }),
         (id(), channel()).prop_map(|(id, channel)| ClientMessage::Unsubscribe { id, channel }),
         (id(), channel(), body(), any::<Option<bool>>())
             .prop_map(|(id, channel, body, persistent)| ClientMessage::Publish { id, channel, body, persistent }),
         Just(ClientMessage::Ping),
         Just(ClientMessage::Pong),
+        ("[a-z-]{0,32}", "[a-z]{0,32}", any::<u64>(), option::of("[ -~]{0,200}")).prop_map(
+            |(transport, failure, after, detail)| ClientMessage::Report {
+                transport: transport.into(),
+                failure: failure.into(),
+                after,
+                detail: detail.map(String::into_boxed_str),
+            }
+        ),
         any::<Option<String>>().prop_map(|reason| ClientMessage::Close { reason }),
     ]
 }
@@ -108,8 +121,11 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
         subscriptions_max,
     });
     prop_oneof![
-        (any::<u64>(), any::<u128>().prop_map(SessionId), any::<u64>(), limits).prop_map(
-            |(version, session, heartbeat, limits)| ServerMessage::Welcome { version, session, heartbeat, limits }
+        (any::<u64>(), any::<u128>().prop_map(SessionId), any::<u64>(), limits, option::of("[0-9a-z]{0,32}")).prop_map(
+            |(version, session, heartbeat, limits, network)| {
+                let network = network.map(String::into_boxed_str);
+                ServerMessage::Welcome { version, session, heartbeat, limits, network }
+            }
         ),
         (any::<u64>(), reply()).prop_map(|(id, result)| ServerMessage::Reply { id, result }),
         (any::<u32>(), event()).prop_map(|(channel, event)| ServerMessage::Event { channel, event }),
@@ -156,6 +172,14 @@ proptest! {
         let mut out = Vec::new();
         let kind = message.encode(&mut out);
         prop_assert_eq!(ServerMessage::decode(carriage(kind, &out)), Ok(message));
+    }
+
+    #[test]
+    fn server_messages_come_back_from_a_line_of_text(message in server_message()) {
+        let mut out = Vec::new();
+        message.encode_text(&mut out);
+        prop_assert!(!out.contains(&b'\n'));
+        prop_assert_eq!(ServerMessage::decode(Carriage::Text(&out)), Ok(message));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use throughline_wire::close::{CloseCode, Reconnect, reconnect_after};
 use throughline_wire::message::{Carriage, ClientMessage, DecodeError, ErrorCode, ServerMessage};
 use throughline_xtask::{markdown, report, tree};
 
-const CLIENT_TYPES: [&str; 7] = ["connect", "subscribe", "unsubscribe", "publish", "ping", "pong", "close"];
+const CLIENT_TYPES: [&str; 8] = ["connect", "subscribe", "unsubscribe", "publish", "ping", "pong", "report", "close"];
 const SERVER_TYPES: [&str; 9] = ["welcome", "reply", "event", "gap", "end", "ping", "pong", "drain", "close"];
 
 /// The word on the wire. A new variant does not compile until it has one here, and in the list above.
@@ -18,6 +18,7 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Publish { .. } => "publish",
         ClientMessage::Ping => "ping",
         ClientMessage::Pong => "pong",
+        ClientMessage::Report { .. } => "report",
         ClientMessage::Close { .. } => "close",
     }
 }

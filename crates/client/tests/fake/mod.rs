@@ -55,7 +55,7 @@ impl Server {
         let mut peer = self.accept().await;
         let ClientMessage::Connect { session, .. } = peer.next().await else { panic!("no connect first") };
         let limits = Limits { event_bytes: 1 << 20, publishes_max: 256, subscriptions_max: 10 };
-        peer.send(ServerMessage::Welcome { version: 1, session: SESSION, heartbeat, limits }).await;
+        peer.send(ServerMessage::Welcome { version: 1, session: SESSION, heartbeat, limits, network: None }).await;
         (peer, session)
     }
 }

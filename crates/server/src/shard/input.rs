@@ -115,6 +115,7 @@ impl<S: Sock> Shard<S> {
             Input::Publish { session, id: number, channel, body, persistent } => {
                 self.publish(now, id, session, number, &channel, body, persistent);
             }
+            Input::Report { transport, failure, .. } => self.counts.path_failed(&transport, &failure),
             Input::Close(reason) => self.close(now, id, reason, true),
         }
     }

@@ -92,7 +92,7 @@ impl World {
         let peer = Peer::default();
         peer.allow(usize::MAX);
         let id = self.shard.open(NOW, peer.clone(), Purpose::Session, None);
-        self.say(id, &ClientMessage::Connect { versions: vec![1], session: None, client: None });
+        self.say(id, &ClientMessage::Connect { versions: vec![1], session: None, client: None, heartbeat: None });
         self.say(id, &ClientMessage::Subscribe { id: 1, channel: "c".into(), from: From::New });
         self.turn();
         (id, peer)

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    CLIENT_NAME_BYTES_MAX, Carriage, ClientMessage, ErrorCode, From, Gap, GapReason, HEADER_BYTES_MAX, Limits, Reply,
-    ReplyError, ServerMessage,
+    CLIENT_NAME_BYTES_MAX, Carriage, ClientMessage, ErrorCode, From, Gap, GapReason, HEADER_BYTES_MAX, Limits,
+    REPORT_DETAIL_BYTES_MAX, REPORT_WORD_BYTES_MAX, Reply, ReplyError, ServerMessage,
 };
 use crate::event::{Body, Data, Eid, Event, SAFE_INTEGER_MAX, TAG_BYTES_MAX, check_channel_name};
 use crate::properties::Properties;
@@ -84,6 +84,16 @@ fn parsed<T: FromStr<Err: fmt::Display>>(value: Option<&str>, kind: &str, member
     text.parse().map_err(|e| malformed(format!("{kind}: member {member:?}: {e}")))
 }
 
+/// A member whose JSON type depends on the message.
+fn typed<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    kind: &str,
+    member: &str,
+) -> Result<Option<T>, DecodeError> {
+    let value = raw.map(|raw| serde_json::from_str(raw.get())).transpose();
+    value.map_err(|e| malformed(format!("{kind}: member {member:?}: {e}")))
+}
+
 /// Members that make up an event's body, in either direction.
 struct RawBody<'a> {
     data: Option<String>,
@@ -136,7 +146,9 @@ struct RawClient<'a> {
     id: Option<u64>,
     channel: Option<Box<str>>,
     from: Option<Box<str>>,
-    after: Option<Box<str>>,
+    /// A cursor's EID, or a report's milliseconds.
+    #[serde(borrow)]
+    after: Option<&'a RawValue>,
     epoch: Option<Box<str>>,
     data: Option<String>,
     base64: Option<String>,
@@ -146,6 +158,10 @@ struct RawClient<'a> {
     ttl: Option<u64>,
     persistent: Option<bool>,
     reason: Option<String>,
+    heartbeat: Option<u64>,
+    transport: Option<Box<str>>,
+    failure: Option<Box<str>>,
+    detail: Option<Box<str>>,
 }
 
 impl ClientMessage {
@@ -160,7 +176,8 @@ impl ClientMessage {
             "connect" => connect(raw),
             "subscribe" => {
                 let (id, channel) = request(&raw)?;
-                let from = position(&raw).map_err(|text| refuse(id, ErrorCode::BadPosition, text))?;
+                let after: Option<Cow<'_, str>> = typed(raw.after, "subscribe", "after")?;
+                let from = position(&raw, after.as_deref()).map_err(|text| refuse(id, ErrorCode::BadPosition, text))?;
                 Ok(ClientMessage::Subscribe { id, channel, from })
             }
             "unsubscribe" => {
@@ -170,6 +187,7 @@ impl ClientMessage {
             "publish" => publish(raw, payload),
             "ping" => Ok(ClientMessage::Ping),
             "pong" => Ok(ClientMessage::Pong),
+            "report" => report(raw),
             "close" => Ok(ClientMessage::Close { reason: raw.reason }),
             kind => Err(malformed(format!("unknown message type {kind:?}"))),
         }
@@ -186,12 +204,28 @@ fn connect(raw: RawClient<'_>) -> Result<ClientMessage, DecodeError> {
         Some(text) => Some(parsed(Some(text), "connect", "session")?),
         None => None,
     };
-    if let Some(client) = &raw.client
-        && client.len() > CLIENT_NAME_BYTES_MAX
-    {
-        return Err(malformed(format!("connect: \"client\" is longer than {CLIENT_NAME_BYTES_MAX} bytes")));
+    short(raw.client.as_deref(), "connect", "client", CLIENT_NAME_BYTES_MAX)?;
+    Ok(ClientMessage::Connect { versions, session, client: raw.client, heartbeat: raw.heartbeat })
+}
+
+fn report(raw: RawClient<'_>) -> Result<ClientMessage, DecodeError> {
+    let transport = required(raw.transport, "report", "transport")?;
+    let failure = required(raw.failure, "report", "failure")?;
+    let after = required(typed(raw.after, "report", "after")?, "report", "after")?;
+    short(Some(&transport), "report", "transport", REPORT_WORD_BYTES_MAX)?;
+    short(Some(&failure), "report", "failure", REPORT_WORD_BYTES_MAX)?;
+    short(raw.detail.as_deref(), "report", "detail", REPORT_DETAIL_BYTES_MAX)?;
+    Ok(ClientMessage::Report { transport, failure, after, detail: raw.detail })
+}
+
+/// A member that is at most so many bytes long, if it is there.
+fn short(value: Option<&str>, kind: &str, member: &str, bytes_max: usize) -> Result<(), DecodeError> {
+    match value {
+        Some(text) if text.len() > bytes_max => {
+            Err(malformed(format!("{kind}: member {member:?} is longer than {bytes_max} bytes")))
+        }
+        _ => Ok(()),
     }
-    Ok(ClientMessage::Connect { versions, session, client: raw.client })
 }
 
 /// The id and the checked channel name that every request has.
@@ -205,8 +239,8 @@ fn request(raw: &RawClient<'_>) -> Result<(u64, Box<str>), DecodeError> {
     Ok((id, channel))
 }
 
-fn position(raw: &RawClient<'_>) -> Result<From, String> {
-    match (raw.from.as_deref(), raw.after.as_deref(), raw.epoch.as_deref()) {
+fn position(raw: &RawClient<'_>, after: Option<&str>) -> Result<From, String> {
+    match (raw.from.as_deref(), after, raw.epoch.as_deref()) {
         (Some("new"), None, None) => Ok(From::New),
         (Some("all"), None, None) => Ok(From::All),
         (Some(eid), None, None) => {
@@ -258,6 +292,7 @@ struct RawServer<'a> {
     reason: Option<Box<str>>,
     after: Option<u64>,
     code: Option<u16>,
+    network: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -283,7 +318,7 @@ impl ServerMessage {
             return Err(malformed(format!("{:?} came as a binary message; only event may", raw.kind)));
         }
         match &*raw.kind {
-            "welcome" => welcome(&raw),
+            "welcome" => welcome(raw),
             "reply" => reply(raw),
             "event" => event(raw, payload),
             "gap" => gap(&raw),
@@ -303,7 +338,7 @@ impl ServerMessage {
     }
 }
 
-fn welcome(raw: &RawServer<'_>) -> Result<ServerMessage, DecodeError> {
+fn welcome(raw: RawServer<'_>) -> Result<ServerMessage, DecodeError> {
     let limits = required(raw.limits.as_ref(), "welcome", "limits")?;
     Ok(ServerMessage::Welcome {
         version: required(raw.version, "welcome", "version")?,
@@ -314,6 +349,7 @@ fn welcome(raw: &RawServer<'_>) -> Result<ServerMessage, DecodeError> {
             publishes_max: limits.publishes_max,
             subscriptions_max: limits.subscriptions_max,
         },
+        network: raw.network,
     })
 }
 

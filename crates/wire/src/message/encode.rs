@@ -159,20 +159,24 @@ fn binary(out: &mut Vec<u8>, data: &Data, header: impl FnOnce(&mut Vec<u8>)) -> 
 
 /// Appends an `event` message; the bytes are the same for every subscriber.
 pub fn encode_event(channel: u32, event: &Event, out: &mut Vec<u8>) -> MessageKind {
-    let header = |out: &mut Vec<u8>| {
-        let mut object = Object::new(out, "event");
-        object.raw("channel", channel).quoted("eid", event.eid).raw("time", event.time).body(&event.body);
-        if event.body.data.is_text() {
-            object.data(&event.body.data);
-        }
-        object.end();
-    };
     if event.body.data.is_text() {
-        header(out);
+        encode_event_text(channel, event, out);
         MessageKind::Text
     } else {
-        binary(out, &event.body.data, header)
+        binary(out, &event.body.data, |out| event_header(channel, event, out).end())
     }
+}
+
+/// Appends an `event` message in the text form, bytes as `base64`: for carriers without binary messages.
+pub fn encode_event_text(channel: u32, event: &Event, out: &mut Vec<u8>) {
+    event_header(channel, event, out).data(&event.body.data).end();
+}
+
+/// All of an `event` but its data and its end.
+fn event_header<'a>(channel: u32, event: &Event, out: &'a mut Vec<u8>) -> Object<'a> {
+    let mut object = Object::new(out, "event");
+    object.raw("channel", channel).quoted("eid", event.eid).raw("time", event.time).body(&event.body);
+    object
 }
 
 /// Appends an event as the HTTP replay lists it: without type and channel, bytes as base64 (section 9.2).
@@ -198,7 +202,7 @@ impl ClientMessage {
     /// Appends the message; the kind says what has to carry it.
     pub fn encode(&self, out: &mut Vec<u8>) -> MessageKind {
         match self {
-            ClientMessage::Connect { versions, session, client } => {
+            ClientMessage::Connect { versions, session, client, heartbeat } => {
                 let mut object = Object::new(out, "connect");
                 let list = object.key("versions");
                 list.push(b'[');
@@ -212,6 +216,9 @@ impl ClientMessage {
                 }
                 if let Some(client) = client {
                     object.string("client", client);
+                }
+                if let Some(heartbeat) = heartbeat {
+                    object.raw("heartbeat", heartbeat);
                 }
                 object.end();
             }
@@ -234,6 +241,14 @@ impl ClientMessage {
             }
             ClientMessage::Ping => Object::new(out, "ping").end(),
             ClientMessage::Pong => Object::new(out, "pong").end(),
+            ClientMessage::Report { transport, failure, after, detail } => {
+                let mut object = Object::new(out, "report");
+                object.string("transport", transport).string("failure", failure).raw("after", after);
+                if let Some(detail) = detail {
+                    object.string("detail", detail);
+                }
+                object.end();
+            }
             ClientMessage::Close { reason } => {
                 let mut object = Object::new(out, "close");
                 if let Some(reason) = reason {
@@ -272,10 +287,21 @@ fn publish_header<'a>(
 }
 
 impl ServerMessage {
+    /// Appends the message in the text form, bytes as `base64`: for carriers without binary messages.
+    pub fn encode_text(&self, out: &mut Vec<u8>) {
+        match self {
+            ServerMessage::Event { channel, event } => encode_event_text(*channel, event, out),
+            // All others are text however they are encoded.
+            _ => {
+                self.encode(out);
+            }
+        }
+    }
+
     /// Appends the message; the kind says what has to carry it.
     pub fn encode(&self, out: &mut Vec<u8>) -> MessageKind {
         match self {
-            ServerMessage::Welcome { version, session, heartbeat, limits } => {
+            ServerMessage::Welcome { version, session, heartbeat, limits, network } => {
                 let mut object = Object::new(out, "welcome");
                 object.raw("version", version).quoted("session", session).raw("heartbeat", heartbeat);
                 let list = object.key("limits");
@@ -286,6 +312,9 @@ impl ServerMessage {
                     limits.publishes_max,
                     limits.subscriptions_max
                 );
+                if let Some(network) = network {
+                    object.string("network", network);
+                }
                 object.end();
             }
             ServerMessage::Reply { id, result } => encode_reply(*id, result, out),
