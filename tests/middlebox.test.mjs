@@ -380,6 +380,21 @@ test("small-only: what is small passes; other methods, large bodies, streams and
   await holds(stream.client, "HTTP/1.1 502 ");
 });
 
+test("deaf: the realm hears, and is not heard, until everything is cut", async () => {
+  const { client, server } = await webSocket();
+  box.apply(newFault("deaf"));
+  const heard = once(server, "heard");
+  client.write(frame(1, "up"));
+  await heard;
+  server.write(serverFrame("never"));
+  const { client: asking, response } = await exchange();
+  response.end("never");
+  await once(response, "finish");
+  box.cut();
+  await Promise.all([client.closed, asking.closed]);
+  assert.deepEqual([client.bytes.length, asking.bytes.length], [0, 0]);
+});
+
 test("down: connections are reset, and come back when it is lifted", async () => {
   const { client, response } = await exchange();
   response.write("live");
@@ -393,6 +408,6 @@ test("down: connections are reset, and come back when it is lifted", async () =>
 });
 
 test("every fault has a test", () => {
-  const tested = ["refuse", "reset", "black-hole", "cut", "swallow", "frames-then-cut", "buffer-end", "buffer-16k", "stream-cut", "idle-drop", "idle-drop-http", "http10", "strip", "small-only", "down"];
+  const tested = ["refuse", "reset", "black-hole", "cut", "swallow", "frames-then-cut", "buffer-end", "buffer-16k", "stream-cut", "idle-drop", "idle-drop-http", "http10", "strip", "small-only", "deaf", "down"];
   assert.deepEqual(faultNames, tested);
 });

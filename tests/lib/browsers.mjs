@@ -1,12 +1,17 @@
-// The browsers of the system: Chromium by CDP, Firefox by WebDriver BiDi.
+// The browsers of the system: Chromium by CDP, Firefox by WebDriver BiDi, WebKitGTK by WebDriver.
 
 import { accessSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 import puppeteer from "puppeteer-core";
 
+import { WebKit } from "./webkit.mjs";
+
 /** Where screenshots go. */
 export const SHOTS = join(process.env.CARGO_TARGET_DIR ?? "target", "test-shots");
+
+/** How long a call into a page may take. */
+const PROTOCOL_MS_MAX = 300_000;
 
 const QUIET = [
   "--disable-background-networking",
@@ -33,6 +38,9 @@ const QUIET_PREFERENCES = {
   "network.connectivity-service.enabled": false,
   "services.settings.server": "http://127.0.0.1:9/",
   "toolkit.telemetry.server": "",
+  // A page in the background keeps its timers, as it does in the other browser here.
+  "dom.min_background_timeout_value": 4,
+  "dom.timeout.enable_budget_timer_throttling": false,
 };
 
 function program(variable, paths) {
@@ -47,11 +55,13 @@ function program(variable, paths) {
   throw new Error(`none of ${paths.join(", ")} exists; install it, or set ${variable}`);
 }
 
-/** Starts a browser by name, "chromium" or "firefox", in a colour scheme. */
+/** Starts a browser by name, "chromium", "firefox" or "webkit", the first two in a colour scheme. */
 export async function launch(name, scheme = "light") {
+  if (name === "webkit") return WebKit.launch();
   const root = process.getuid?.() === 0;
   if (name === "chromium") {
     return puppeteer.launch({
+      protocolTimeout: PROTOCOL_MS_MAX,
       executablePath: program("CHROMIUM", ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"]),
       args: [...QUIET, ...(root ? ["--no-sandbox"] : []), ...(scheme === "dark" ? ["--force-dark-mode"] : [])],
       headless: true,
@@ -59,6 +69,7 @@ export async function launch(name, scheme = "light") {
   }
   return puppeteer.launch({
     browser: "firefox",
+    protocolTimeout: PROTOCOL_MS_MAX,
     executablePath: program("FIREFOX", ["/usr/bin/firefox-esr", "/usr/bin/firefox"]),
     extraPrefsFirefox: {
       ...QUIET_PREFERENCES,

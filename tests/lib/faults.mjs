@@ -130,6 +130,8 @@ const FAULTS = {
     },
   }),
   "small-only": smallOnly,
+  /** What the browser says passes; what the realm says does not. */
+  deaf: () => ({ established: (tunnel) => tunnel.mute(), underway: (exchange) => exchange.mute() }),
   /** Nothing passes at all. */
   down: () => ({
     connection: (socket) => (socket.resetAndDestroy(), true),

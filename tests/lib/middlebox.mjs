@@ -72,6 +72,7 @@ export class Tunnel {
     this.client = flow.socket;
     this.established = false;
     this.swallowing = false;
+    this.muted = false;
     this.frames = new FrameCounter();
     this.client.on("error", () => {});
   }
@@ -104,7 +105,7 @@ export class Tunnel {
   }
 
   down(bytes) {
-    if (bytes.length === 0 || !this.flow.touch() || this.swallowing) return;
+    if (bytes.length === 0 || !this.flow.touch() || this.swallowing || this.muted) return;
     const { fault } = this.box;
     for (const part of this.frames.split(bytes)) {
       if (this.swallowing || this.client.destroyed) return;
@@ -124,6 +125,11 @@ export class Tunnel {
     this.server?.resume();
   }
 
+  /** From now on nothing passes that the realm says. */
+  mute() {
+    this.muted = true;
+  }
+
   /** Ends the WebSocket with a reset to both sides. */
   reset() {
     this.client.resetAndDestroy();
@@ -141,6 +147,7 @@ export class Exchange {
   constructor(box, flow, request, response) {
     Object.assign(this, { box, flow, request, response });
     this.holdBytes = 0;
+    this.muted = false;
     this.held = [];
     this.heldBytes = 0;
     this.timers = [];
@@ -169,7 +176,7 @@ export class Exchange {
   }
 
   writeHead() {
-    if (this.response.headersSent || !this.flow.touch()) return;
+    if (this.response.headersSent || this.muted || !this.flow.touch()) return;
     const { statusCode, statusMessage, rawHeaders } = this.incoming;
     this.response.sendDate = false;
     this.response.writeHead(statusCode, statusMessage, headers(rawHeaders).flat());
@@ -177,7 +184,7 @@ export class Exchange {
   }
 
   take(bytes) {
-    if (!this.flow.touch()) return;
+    if (this.muted || !this.flow.touch()) return;
     if (this.holdBytes === 0) return pass(this.incoming, this.response, bytes);
     this.held.push(bytes);
     this.heldBytes += bytes.length;
@@ -191,10 +198,15 @@ export class Exchange {
   }
 
   finish() {
-    if (!this.flow.touch()) return;
+    if (this.muted || !this.flow.touch()) return;
     this.writeHead();
     for (const bytes of this.held) this.response.write(bytes);
     this.response.end();
+  }
+
+  /** From now on nothing of the answer passes. */
+  mute() {
+    this.muted = true;
   }
 
   /** From now on the answer passes in blocks of so many bytes, and what is left at its end. */
@@ -237,8 +249,8 @@ export class Middlebox {
    */
   static async start(upstream, { files, control, host = "127.0.0.1", now = () => performance.now() } = {}) {
     const box = new Middlebox();
-    const { hostname, port } = new URL(upstream);
-    Object.assign(box, { target: { host: hostname, port: Number(port) }, files, control, now });
+    Object.assign(box, { files, control, now });
+    if (upstream !== undefined) box.retarget(upstream);
     box.flows = new WeakMap();
     box.sockets = new Set();
     box.tunnels = new Set();
@@ -255,6 +267,12 @@ export class Middlebox {
     await new Promise((resolve, reject) => box.server.once("error", reject).listen(0, host, resolve));
     box.url = `http://${host}:${box.server.address().port}`;
     return box;
+  }
+
+  /** Puts the box in front of another realm. */
+  retarget(upstream) {
+    const { hostname, port } = new URL(upstream);
+    this.target = { host: hostname, port: Number(port) };
   }
 
   /** Switches a fault on, or with `undefined` off. What is under way suffers it too; what it has broken stays broken. */

@@ -128,6 +128,10 @@ stage_browsers() {
     system_tests tests/page tests/main-job
 }
 
+stage_transports() {
+    system_tests tests/transports-browser
+}
+
 stage_autobahn() {
     cargo build --release -p throughline-client --example autobahn_client --locked
     system_tests tests/autobahn
