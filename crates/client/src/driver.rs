@@ -5,15 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use throughline_session::{ClientState, LinkCommand, LinkLoss};
+use throughline_session::{ClientState, LinkCommand};
 use throughline_wire::close::CloseCode;
 use throughline_wire::message::{DecodeError, ServerMessage};
 use tokio::time::{sleep_until, timeout};
 
 use crate::core::Shared;
-use crate::error::ConnectError;
-use crate::options::Options;
-use crate::transport::Link;
+use crate::options::{Options, TRANSPORTS};
+use crate::transport::{Fault, Hold, Link};
 use crate::url::RealmUrl;
 
 /// Bytes that may wait for the socket before more are encoded.
@@ -21,7 +20,7 @@ const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// Longest wait for the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Opening = Pin<Box<dyn Future<Output = Result<Link, ConnectError>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Link, Fault>> + Send>>;
 
 /// Runs the session until it is closed.
 pub(crate) async fn drive(shared: Arc<Shared>, url: RealmUrl, options: Options) {
@@ -108,7 +107,7 @@ impl Driver {
         }
     }
 
-    fn link_opened(&mut self, outcome: Result<Link, ConnectError>) {
+    fn link_opened(&mut self, outcome: Result<Link, Fault>) {
         let mut core = self.shared.lock();
         let now = self.shared.now();
         match outcome {
@@ -117,14 +116,14 @@ impl Driver {
                 self.paused = false;
                 core.session.link_opened(now);
             }
-            Err(error) => {
+            Err(fault) => {
                 let welcomed = core.session.session().is_some();
-                core.session.link_lost(now, loss(error, welcomed));
+                core.session.link_lost(now, fault.loss(welcomed));
             }
         }
     }
 
-    fn moved(&mut self, moved: Result<(), LinkLoss>) {
+    fn moved(&mut self, moved: Result<(), Fault>) {
         let Some(link) = &mut self.link else { return };
         let lost = moved.and_then(|()| link.receive(&mut self.received)).err();
         let mut core = self.shared.lock();
@@ -133,45 +132,33 @@ impl Driver {
         for message in self.received.drain(..) {
             core.session.input(now, message);
         }
-        if let Some(loss) = lost {
+        if let Some(fault) = lost {
             if let Some(link) = self.link.take() {
                 // The server's close frame is answered, or its fault named.
                 tokio::spawn(timeout(CLOSE_TIMEOUT, link.finish(CloseCode::Normal.code(), String::new())));
             }
-            core.session.link_lost(now, loss);
+            let welcomed = core.session.session().is_some();
+            core.session.link_lost(now, fault.loss(welcomed));
         }
         self.shared.dispatch(&mut core);
     }
 }
 
-async fn open(url: RealmUrl, options: Options) -> Result<Link, ConnectError> {
-    Link::open(&url, &options).await
+async fn open(url: RealmUrl, options: Options) -> Result<Link, Fault> {
+    let transport = options.transports.first().copied().unwrap_or(TRANSPORTS[0]);
+    Link::open(transport, &url, &options, Hold::default()).await
 }
 
-async fn opened(opening: &mut Option<Opening>) -> Result<Link, ConnectError> {
+async fn opened(opening: &mut Option<Opening>) -> Result<Link, Fault> {
     match opening {
         Some(opening) => opening.await,
         None => pending().await,
     }
 }
 
-async fn exchange(link: &mut Option<Link>, reading: bool) -> Result<(), LinkLoss> {
+async fn exchange(link: &mut Option<Link>, reading: bool) -> Result<(), Fault> {
     match link {
         Some(link) => link.exchange(reading).await,
         None => pending().await,
-    }
-}
-
-/// What a failed attempt means to the session. Where the realm has `welcomed` it before, something else that answers now
-/// stands in for it, as proxies do while what is behind them starts again.
-fn loss(error: ConnectError, welcomed: bool) -> LinkLoss {
-    let text = error.to_string();
-    match error {
-        ConnectError::NotARealm { .. } if welcomed => LinkLoss::Broken(text),
-        ConnectError::Refused { retry_after_ms, .. } if error.is_temporary() => {
-            LinkLoss::Refused { retry_after_ms, reason: text }
-        }
-        _ if error.is_temporary() => LinkLoss::Broken(text),
-        _ => LinkLoss::Hopeless(text),
     }
 }

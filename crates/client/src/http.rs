@@ -1,6 +1,6 @@
 //! The realm's HTTP side: channels, and publish and replay without a session (PROTOCOL.md section 9).
 
-mod request;
+pub(crate) mod request;
 mod values;
 
 use http_body_util::Full;
@@ -8,7 +8,6 @@ use hyper::{Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use throughline_wire::event::{Body, Data, Eid, SessionId};
 
-pub(crate) use values::error_object;
 pub use values::{Channel, ChannelSpec, ChannelType, HttpError, Page, PageGap};
 
 use crate::session::Published;

@@ -43,12 +43,13 @@ pub mod websocket;
 
 pub use error::ConnectError;
 pub use http::{Channel, ChannelSpec, ChannelType, HttpError, Page, PublishNumber, Realm};
-pub use options::Options;
+pub use options::{Options, TRANSPORTS};
 pub use session::{OpenError, PublishFailure, Published, Receipt, Session, State};
 pub use subscription::{Delivery, Ended, Subscription};
 pub use throughline_session::{Cursor, LinkLoss, PublishError, PublishFault, SubscribeError};
 pub use throughline_wire::event::{Body, Data, Eid, Epoch, Event};
 pub use throughline_wire::message::{From, Gap, GapReason, ReplyError};
+pub use throughline_wire::path::Transport;
 pub use throughline_wire::properties::{Properties, Value};
 pub use url::RealmUrl;
 

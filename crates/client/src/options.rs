@@ -1,11 +1,17 @@
 //! How a session behaves.
 
 use throughline_session::ClientSettings;
+use throughline_wire::path::Transport;
+
+/// The transports that this client has, best first.
+pub const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::HttpStream, Transport::LongPoll];
 
 /// Options of a [`Session`](crate::Session). `Options::default()` suits most programs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
+    /// The transports that may be used, of those in [`TRANSPORTS`]. Default all of them.
+    pub transports: Vec<Transport>,
     /// Name and version of the program, shown to the server's operator; at most 64 bytes, longer ones are cut.
     pub client: String,
     /// Offer `permessage-deflate` (RFC 7692). Default false: it costs a window of 32 KiB and time on every message, and pays
@@ -30,6 +36,7 @@ impl Default for Options {
     fn default() -> Options {
         let session = ClientSettings::default();
         Options {
+            transports: TRANSPORTS.to_vec(),
             client: concat!("throughline-client ", env!("CARGO_PKG_VERSION")).to_owned(),
             compression: false,
             queue_publishes_max: session.queue_publishes_max,

@@ -1,13 +1,12 @@
 //! A session over WebSocket: PROTOCOL.md section 2.
 
-use throughline_session::LinkLoss;
 use throughline_wire::message::{Carriage, ClientMessage, MessageKind, ServerMessage};
 
 use super::Received;
-use crate::error::ConnectError;
+use super::fault::Fault;
 use crate::options::Options;
 use crate::url::RealmUrl;
-use crate::websocket::{Connection, ConnectionOptions, Fault, Frame};
+use crate::websocket::{Connection, ConnectionOptions, Fault as Broken, Frame};
 
 /// The path below `{prefix}/throughline/v1`.
 const RESOURCE: &str = "/websocket";
@@ -18,7 +17,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(super) async fn open(url: &RealmUrl, options: &Options) -> Result<Link, ConnectError> {
+    pub(super) async fn open(url: &RealmUrl, options: &Options) -> Result<Link, Fault> {
         let options = ConnectionOptions {
             subprotocol: true,
             deflate: options.compression,
@@ -26,7 +25,7 @@ impl Link {
             message_bytes_max: options.message_bytes_max,
             ..ConnectionOptions::default()
         };
-        let connection = Connection::open(url, &url.path(RESOURCE), &options).await?;
+        let connection = Connection::open(url, &url.path(RESOURCE), &options).await.map_err(Fault::Failed)?;
         Ok(Link { connection, encoded: Vec::new() })
     }
 
@@ -40,11 +39,11 @@ impl Link {
         self.connection.queued_bytes()
     }
 
-    pub(super) async fn exchange(&mut self, reading: bool) -> Result<(), LinkLoss> {
-        self.connection.exchange(reading).await.map_err(loss)
+    pub(super) async fn exchange(&mut self, reading: bool) -> Result<(), Fault> {
+        self.connection.exchange(reading).await.map_err(ended)
     }
 
-    pub(super) fn receive(&mut self, out: &mut Received) -> Result<(), LinkLoss> {
+    pub(super) fn receive(&mut self, out: &mut Received) -> Result<(), Fault> {
         let mut closed = None;
         let outcome = self.connection.receive(|frame| match frame {
             Frame::Text(bytes) => out.push(ServerMessage::decode(Carriage::Text(bytes))),
@@ -53,9 +52,9 @@ impl Link {
             Frame::Ping(_) | Frame::Pong(_) => {}
         });
         if let Some((code, reason)) = closed {
-            return Err(LinkLoss::Closed { code: code.unwrap_or(NO_STATUS), reason });
+            return Err(Fault::Closed { code: code.unwrap_or(NO_STATUS), reason });
         }
-        outcome.map_err(loss)
+        outcome.map_err(ended)
     }
 
     pub(super) async fn finish(mut self, code: u16, reason: &str) {
@@ -66,6 +65,6 @@ impl Link {
 /// A close frame without a code (RFC 6455 section 7.1.5).
 const NO_STATUS: u16 = 1005;
 
-fn loss(fault: Fault) -> LinkLoss {
-    LinkLoss::Broken(fault.to_string())
+fn ended(broken: Broken) -> Fault {
+    Fault::broken(broken)
 }

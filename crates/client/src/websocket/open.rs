@@ -10,14 +10,9 @@ use tokio::time::timeout;
 
 use super::{Connection, ConnectionOptions};
 use crate::error::{Answer, ConnectError, excerpt};
-use crate::http::error_object;
+use crate::http::request::{REFUSAL_BYTES_MAX, own_refusal};
 use crate::tcp;
 use crate::url::RealmUrl;
-
-/// Most bytes of a refusal that are read for the sake of its message.
-const REFUSAL_BYTES_MAX: usize = 16 << 10;
-/// Longest `Retry-After` that is believed, seconds: a day.
-const RETRY_AFTER_MAX_S: u64 = 86_400;
 
 pub(super) async fn open(
     url: &RealmUrl,
@@ -105,13 +100,7 @@ fn refusal(url: &RealmUrl, answer: &Unexpected, body: &[u8]) -> ConnectError {
     let text = |name: &str| answer.header(name).map(str::to_owned);
     let status = answer.status;
     if answer.from_throughline() {
-        let seconds = answer.header("retry-after").and_then(|text| text.trim().parse::<u64>().ok());
-        let retry_after_ms = seconds.map(|s| s.min(RETRY_AFTER_MAX_S) * 1000);
-        let (code, message) = match error_object(body) {
-            Some(error) => (error.code.into_owned(), error.message),
-            None => ("no code".to_owned(), answer.reason.clone()),
-        };
-        return ConnectError::Refused { status, code, message, retry_after_ms };
+        return own_refusal(status, &answer.reason, answer.header("retry-after"), body);
     }
     let answer = Answer { status, server: text("server"), via: text("via"), body: excerpt(body) };
     ConnectError::NotARealm { authority: url.authority().to_owned(), answer }

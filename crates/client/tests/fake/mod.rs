@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "a failed step of the script fails the test")]
 
+pub(crate) mod http;
+
 use throughline_wire::event::{Body, Data, Eid, Epoch, Event, SessionId};
 use throughline_wire::message::{Carriage, ClientMessage, From, Limits, MessageKind, Reply, ServerMessage};
 use throughline_wire::ws::deflate::{Compressor, Inflater, Settings};
@@ -54,8 +56,7 @@ impl Server {
     pub(crate) async fn welcome(&self, heartbeat: u64) -> (Peer, Option<SessionId>) {
         let mut peer = self.accept().await;
         let ClientMessage::Connect { session, .. } = peer.next().await else { panic!("no connect first") };
-        let limits = Limits { event_bytes: 1 << 20, publishes_max: 256, subscriptions_max: 10 };
-        peer.send(ServerMessage::Welcome { version: 1, session: SESSION, heartbeat, limits, network: None }).await;
+        peer.send(welcome(heartbeat)).await;
         (peer, session)
     }
 }
@@ -162,12 +163,11 @@ impl Peer {
     }
 
     pub(crate) async fn publish_reply(&mut self, id: u64, eid: u64, duplicate: bool) {
-        self.send(ServerMessage::Reply { id, result: Ok(Reply::Published { eid: Eid(eid), duplicate }) }).await;
+        self.send(published(id, eid, duplicate)).await;
     }
 
     pub(crate) async fn subscribe_reply(&mut self, id: u64, eid: u64) {
-        let result = Ok(Reply::Subscribed { number: 0, epoch: EPOCH, eid: Eid(eid) });
-        self.send(ServerMessage::Reply { id, result }).await;
+        self.send(subscribed(id, eid)).await;
     }
 
     pub(crate) async fn event(&mut self, eid: u64, text: &str) {
@@ -212,6 +212,19 @@ impl Incoming {
             }
         }
     }
+}
+
+pub(crate) fn welcome(heartbeat: u64) -> ServerMessage {
+    let limits = Limits { event_bytes: 1 << 20, publishes_max: 256, subscriptions_max: 10 };
+    ServerMessage::Welcome { version: 1, session: SESSION, heartbeat, limits, network: None }
+}
+
+pub(crate) fn subscribed(id: u64, eid: u64) -> ServerMessage {
+    ServerMessage::Reply { id, result: Ok(Reply::Subscribed { number: 0, epoch: EPOCH, eid: Eid(eid) }) }
+}
+
+pub(crate) fn published(id: u64, eid: u64, duplicate: bool) -> ServerMessage {
+    ServerMessage::Reply { id, result: Ok(Reply::Published { eid: Eid(eid), duplicate }) }
 }
 
 pub(crate) fn event(eid: u64, text: &str) -> ServerMessage {

@@ -1,0 +1,55 @@
+//! Why a link is over.
+
+use std::fmt;
+
+use throughline_session::LinkLoss;
+
+use crate::error::ConnectError;
+
+/// Why a link is over, or why it did not come about.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// An attempt or a request failed: no connection, no answer, or a refusal.
+    Failed(ConnectError),
+    /// The server closed the link with a code.
+    Closed { code: u16, reason: String },
+    /// It ended without the server's word, as this says.
+    Ended(String),
+}
+
+impl Fault {
+    /// A link that broke, in words.
+    pub(super) fn broken(text: impl fmt::Display) -> Fault {
+        Fault::Ended(text.to_string())
+    }
+
+    /// What it means to the session. Where the realm has `welcomed` it before, something else that answers now stands in
+    /// for it, as proxies do while what is behind them starts again.
+    pub(crate) fn loss(self, welcomed: bool) -> LinkLoss {
+        let error = match self {
+            Fault::Closed { code, reason } => return LinkLoss::Closed { code, reason },
+            Fault::Ended(text) => return LinkLoss::Broken(text),
+            Fault::Failed(error) => error,
+        };
+        let text = error.to_string();
+        match error {
+            ConnectError::NotARealm { .. } if welcomed => LinkLoss::Broken(text),
+            ConnectError::Refused { retry_after_ms, .. } if error.is_temporary() => {
+                LinkLoss::Refused { retry_after_ms, reason: text }
+            }
+            _ if error.is_temporary() => LinkLoss::Broken(text),
+            _ => LinkLoss::Hopeless(text),
+        }
+    }
+}
+
+/// A request on a link that was there already. The realm's word that it knows no such link means that the link is over,
+/// not that the realm is none.
+impl From<ConnectError> for Fault {
+    fn from(error: ConnectError) -> Fault {
+        match &error {
+            ConnectError::Refused { status: 404 | 409, .. } => Fault::broken(error),
+            _ => Fault::Failed(error),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The way up on HTTP transports: the client's messages as one stream of bytes, cut into numbered pieces that may be repeated.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use throughline_wire::message::ClientMessage;
+use tokio::time::sleep;
+
+use super::answers;
+use super::fault::Fault;
+use super::requests::{LinkId, Requests};
+use crate::error::ConnectError;
+use crate::options::Options;
+use crate::url::RealmUrl;
+
+/// Most bytes of a piece: what passed all intermediaries that were measured.
+const PIECE_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of a piece once something on the way refused a larger one.
+const SMALL_PIECE_BYTES: usize = 2 << 10;
+/// Time for the answer to a piece before it is sent again, milliseconds. The server holds it back while it takes no input.
+const ANSWER_TIMEOUT_MS: u64 = 20_000;
+/// Failures in a row after which the link is over.
+const FAILURES_MAX: u32 = 5;
+/// Output beyond this is not kept allocated once it is sent, bytes.
+const KEPT_BYTES: usize = 1 << 20;
+
+type Outcome = (Requests, Result<Bytes, ConnectError>);
+
+/// Sends what is queued, a piece at a time on a connection of its own.
+pub(super) struct Uplink {
+    /// Absent while a piece is under way.
+    requests: Option<Requests>,
+    /// What was queued and not acknowledged; the piece under way is its beginning.
+    pending: Vec<u8>,
+    under_way: Option<Piece>,
+    /// Of the next piece.
+    number: u64,
+    piece_bytes_max: usize,
+    failures: u32,
+}
+
+struct Piece {
+    bytes: usize,
+    outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+}
+
+impl Uplink {
+    pub(super) const fn new(url: RealmUrl, link: LinkId, options: &Options) -> Uplink {
+        Uplink {
+            requests: Some(Requests::new(url, link, options.open_timeout_ms)),
+            pending: Vec::new(),
+            under_way: None,
+            number: 1,
+            piece_bytes_max: PIECE_BYTES_MAX,
+            failures: 0,
+        }
+    }
+
+    /// Encodes a message to be sent.
+    pub(super) fn queue(&mut self, message: &ClientMessage) {
+        message.encode_text(&mut self.pending);
+        self.pending.push(b'\n');
+    }
+
+    /// Bytes without an acknowledgement.
+    pub(super) const fn queued_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// True while nothing has been sent.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.number == 1
+    }
+
+    /// Takes the first piece out, of at most `bytes_max` bytes: it travels in the request that opens the link, and is
+    /// not repeated.
+    pub(super) fn take_first(&mut self, bytes_max: usize) -> Bytes {
+        let rest = self.pending.split_off(cut(&self.pending, bytes_max));
+        self.number += 1;
+        Bytes::from(std::mem::replace(&mut self.pending, rest))
+    }
+
+    /// Waits until a piece was acknowledged, or the link is over. Cancel-safe.
+    pub(super) async fn drive(&mut self) -> Result<(), Fault> {
+        loop {
+            if self.under_way.is_none() && !self.begin() {
+                return pending().await;
+            }
+            let Some(piece) = &mut self.under_way else { return pending().await };
+            let (requests, outcome) = piece.outcome.as_mut().await;
+            let bytes = piece.bytes;
+            self.under_way = None;
+            self.requests = Some(requests);
+            match outcome {
+                Ok(answer) => return self.taken(bytes, &answer),
+                Err(error) => self.failed(bytes, error)?,
+            }
+        }
+    }
+
+    /// Puts a piece on its way; false when there is nothing to send.
+    fn begin(&mut self) -> bool {
+        let bytes = cut(&self.pending, self.piece_bytes_max);
+        let Some(mut requests) = self.requests.take_if(|_| bytes > 0) else { return false };
+        let body = Bytes::copy_from_slice(self.pending.get(..bytes).unwrap_or_default());
+        let query = format!("&n={}", self.number);
+        let wait = pause(self.failures);
+        let outcome = Box::pin(async move {
+            sleep(wait).await;
+            let outcome = requests.call("/uplink", &query, body, ANSWER_TIMEOUT_MS).await;
+            (requests, outcome)
+        });
+        self.under_way = Some(Piece { bytes, outcome });
+        true
+    }
+
+    fn taken(&mut self, bytes: usize, answer: &[u8]) -> Result<(), Fault> {
+        let n = answers::taken(answer).map_err(Fault::broken)?;
+        if n != self.number {
+            return Err(Fault::broken(format_args!("piece {n} was acknowledged in place of {}", self.number)));
+        }
+        self.number += 1;
+        self.failures = 0;
+        self.pending.drain(..bytes);
+        if self.pending.is_empty() {
+            self.pending.shrink_to(KEPT_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Decides whether the piece is sent again.
+    fn failed(&mut self, bytes: usize, error: ConnectError) -> Result<(), Fault> {
+        let too_large = matches!(&error, ConnectError::NotARealm { answer, .. } if answer.status == 413);
+        if too_large && bytes > SMALL_PIECE_BYTES {
+            // The server never had it whole, so that its number is free for a smaller one.
+            self.piece_bytes_max = SMALL_PIECE_BYTES;
+            return Ok(());
+        }
+        let silent = matches!(error, ConnectError::TimedOut { .. });
+        if !silent {
+            // Silence is for the heartbeat to judge: the server may hold the answer back on purpose.
+            self.failures += 1;
+        }
+        if is_passing(&error) && self.failures < FAILURES_MAX { Ok(()) } else { Err(error.into()) }
+    }
+}
+
+/// True for a failure that the next request may not meet: the connection broke, or a proxy could not reach the realm.
+pub(super) const fn is_passing(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::NotARealm { answer, .. } => matches!(answer.status, 408 | 429 | 502..=504),
+        ConnectError::Refused { status, .. } => matches!(*status, 429 | 503),
+        ConnectError::Url(_) => false,
+        _ => true,
+    }
+}
+
+/// The wait before a request that follows so many failures in a row.
+pub(super) const fn pause(failures: u32) -> Duration {
+    match failures {
+        0 | 1 => Duration::ZERO,
+        n => Duration::from_millis(125 << if n < 5 { n } else { 5 }),
+    }
+}
+
+/// Where the beginning of `pending` is cut: at most `bytes_max` bytes, at a character's border.
+fn cut(pending: &[u8], bytes_max: usize) -> usize {
+    let mut end = pending.len().min(bytes_max);
+    while end > 0 && pending.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        end -= 1;
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_at_the_border_of_a_character() {
+        let text = "aé€😀".as_bytes();
+        let cuts: Vec<usize> = (4..=text.len()).map(|max| cut(text, max)).collect();
+        assert_eq!(cuts, [3, 3, 6, 6, 6, 6, 10]);
+        assert_eq!(cut(b"", 10), 0);
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let pauses: Vec<u128> = [0, 1, 2, 3, 4, 5, 100].map(|n| pause(n).as_millis()).to_vec();
+        assert_eq!(pauses, [0, 0, 500, 1000, 2000, 4000, 4000]);
+    }
+}
