@@ -17,7 +17,7 @@ export const CloseCode = {
 } as const;
 
 /** What a transport reports when a link broke, or could not be opened: no close code came. */
-const NO_CODE = 1006;
+export const NO_CODE = 1006;
 
 /** `now`: at once, with jitter. `later`: with growing delay. `never`: the same would happen again. */
 export type Reconnect = "now" | "later" | "never";

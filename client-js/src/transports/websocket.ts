@@ -3,7 +3,7 @@
 import { CloseCode } from "../close.js";
 import { ThroughlineError } from "../errors.js";
 import type { Frame } from "../messages.js";
-import type { Link, LinkHandlers, Transport } from "./transport.js";
+import type { Link, LinkHandlers, LinkOptions, Transport } from "./transport.js";
 
 /** The part of a browser's WebSocket that is used here. */
 export interface SocketLike {
@@ -39,8 +39,9 @@ export function websocket(Socket: SocketConstructor): Transport {
     binary: true,
     rotateBytes: Infinity,
     available: () => true,
-    open(base, handlers): Link {
+    open(base, handlers, options): Link {
       const url = websocketUrl(base);
+      if (options.attempt !== "") url.searchParams.set("id", options.attempt);
       let socket: SocketLike;
       try {
         socket = new Socket(url.href, ["throughline.v1"]);
@@ -48,15 +49,18 @@ export function websocket(Socket: SocketConstructor): Transport {
         const text = `the browser refuses to open ${url.href} (${String(error)}): a page that came over https needs an https address`;
         throw new ThroughlineError("bad_address", text);
       }
-      return attach(socket, handlers);
+      return attach(socket, handlers, options);
     },
   };
 }
 
-function attach(socket: SocketLike, handlers: LinkHandlers): Link {
+function attach(socket: SocketLike, handlers: LinkHandlers, { first, probe }: LinkOptions): Link {
   let receivedBytes = 0;
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => handlers.opened();
+  socket.onopen = () => {
+    if (first.length > 0) for (const frame of [...first, probe]) socket.send(frame);
+    handlers.opened();
+  };
   socket.onmessage = ({ data }) => {
     const frame = typeof data === "string" ? data : new Uint8Array(data as ArrayBuffer);
     receivedBytes += frame.length;
