@@ -92,7 +92,7 @@ export class PollLink extends HttpLink {
     }
     this.#tries += 1;
     // An answer of the realm that is not whole was cut on its way.
-    const verdict = judge({ status: status === 200 && ours ? 0 : status, ours, text });
+    const verdict = status === 200 && ours ? undefined : judge({ status, ours, text });
     if (verdict !== undefined) return this.fail(verdict);
     if (this.#first !== undefined) return this.lost(`the first poll failed (status ${status})`, "refused");
     if (this.#tries >= TRIES_MAX) return this.lost(`${TRIES_MAX} polls in a row failed (status ${status})`);

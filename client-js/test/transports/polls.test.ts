@@ -48,9 +48,9 @@ describe("long-poll", () => {
         kept = { number: ack + 1, text: answer(ack + 1, message) };
       }
       const fate = i === 299 ? 0 : random();
-      if (fate < 0.9) poll.answer(kept.text);
-      else if (fate < 0.94) poll.answer(kept.text.slice(0, Math.floor(random() * kept.text.length)));
-      else if (fate < 0.97) poll.fail();
+      if (fate < 0.7) poll.answer(kept.text);
+      else if (fate < 0.8) poll.answer(kept.text.slice(0, Math.floor(random() * kept.text.length)));
+      else if (fate < 0.9) poll.fail();
       else poll.answer("<html>", 504, false);
     }
     expect(messages).toEqual(sent);
