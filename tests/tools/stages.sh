@@ -132,6 +132,11 @@ stage_transports() {
     system_tests tests/transports-browser
 }
 
+# The fault matrix, shortened and without a watch; `node tests/matrix.mjs --out docs/fault-matrix.md` is the whole of it.
+stage_faults() {
+    system_tests tests/faults
+}
+
 stage_autobahn() {
     cargo build --release -p throughline-client --example autobahn_client --locked
     system_tests tests/autobahn
