@@ -129,7 +129,7 @@ stage_browsers() {
 }
 
 stage_transports() {
-    system_tests tests/transports-browser
+    system_tests tests/transports-browser tests/hold
 }
 
 # The fault matrix, shortened and without a watch; `node tests/matrix.mjs --out docs/fault-matrix.md` is the whole of it.
