@@ -18,6 +18,7 @@ const common = {
 await mkdir(assets, { recursive: true });
 await Promise.all([
   build({ ...common, entryPoints: ["src/index.ts"], format: "esm", outfile: `${assets}/throughline.js` }),
+  build({ ...common, entryPoints: ["src/websocket-only.ts"], format: "esm", outfile: `${assets}/throughline-websocket.js` }),
   build({
     ...common,
     entryPoints: ["src/iife.ts"],

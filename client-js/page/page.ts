@@ -43,7 +43,7 @@ function words(error: unknown): string {
 
 function showPath(): void {
   const { transport, rtt, links, failure } = session.path;
-  plain("transport").textContent = transport;
+  plain("transport").textContent = transport ?? "–";
   plain("links").textContent = String(links);
   plain("rtt").textContent = rtt === undefined ? "–" : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`;
   plain("failure").hidden = session.state === "open" || failure === undefined;

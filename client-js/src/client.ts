@@ -1,23 +1,26 @@
 // The public session: the state machine of session.ts, tied to a transport, timers and promises.
 
 import { baseUrl } from "./address.js";
-import { CloseCode } from "./close.js";
 import { Emitter } from "./emitter.js";
 import { type Environment, browser } from "./environment.js";
 import { ThroughlineError } from "./errors.js";
 import { ThroughlineEvent } from "./event.js";
-import { describe } from "./failure.js";
-import { type Eid, type Frame, type Limits, body, decode, encode } from "./messages.js";
+import type { PathFailure } from "./failure.js";
+import { Links } from "./links.js";
+import { type Eid, type Limits, body } from "./messages.js";
 import type { Properties } from "./properties.js";
 import { type Output, SessionCore, type State, type Sub } from "./session.js";
 import { type Callback, type Gap, type SubscribeOptions, Subscription } from "./subscription.js";
-import type { Link } from "./transports/transport.js";
-import { websocketUrl } from "./transports/websocket.js";
+import type { TransportName } from "./transports/transport.js";
 
 export interface SessionOptions {
   /** Name of the application, shown to the realm's operator; at most 64 bytes. */
   readonly client?: string | undefined;
-  /** How long a link may take to be welcomed, milliseconds; default 10,000. */
+  /** Transports that may be used, in any order; default: all that this build and the browser have. */
+  readonly transports?: readonly TransportName[] | undefined;
+  /** Whether cookies go along to a realm of another origin, which must name this page's origin; default false. */
+  readonly credentials?: boolean | undefined;
+  /** How long a link may take to prove itself, milliseconds; default 8,000. */
   readonly openTimeoutMs?: number | undefined;
   /** Publishes that may wait for their answer, default 10,000. */
   readonly queueEventsMax?: number | undefined;
@@ -43,16 +46,23 @@ export interface Published {
 
 /** What is known of the way to the realm. */
 export interface Path {
-  readonly transport: "websocket";
+  /** Of the present link, or the last; undefined before the first. */
+  readonly transport: TransportName | undefined;
   readonly url: string;
   /** The last round trip, milliseconds. */
   readonly rtt: number | undefined;
-  /** Links that were welcomed. */
+  /** The realm's opaque name for the network this client is in. */
+  readonly network: string | undefined;
+  /** Heartbeat interval of the present link, milliseconds. */
+  readonly heartbeat: number | undefined;
+  /** Links that were adopted. */
   readonly links: number;
   /** Links that failed since one was steady: welcomed, and alive for 10 s. */
   readonly attempts: number;
-  /** Why the last link ended, and the way out. */
+  /** Why the last link ended or could not be opened, and the way out. */
   readonly failure: string | undefined;
+  /** The last ten failures, newest last. */
+  readonly failures: readonly PathFailure[];
 }
 
 export interface StateChange {
@@ -72,6 +82,10 @@ export interface SessionEvents {
   drain: number;
   /** A round trip was measured, milliseconds. */
   rtt: number;
+  /** A link was adopted, or the one there was is gone. */
+  path: Path;
+  /** A link, or an attempt at one, went wrong; the session goes on by itself. */
+  failure: PathFailure;
 }
 
 interface Waiter {
@@ -85,19 +99,15 @@ const FLUSH_MS = 5_000;
 export class Session extends Emitter<SessionEvents> {
   readonly #environment: Environment;
   readonly #base: URL;
-  readonly #url: string;
+  readonly #links: Links;
   readonly #core: SessionCore;
   readonly #subscriptions = new Map<Sub, Subscription>();
   readonly #waiters = new Map<number, Waiter>();
   /** Called once nothing is unanswered, or the session is closed. */
   #idle: (() => void)[] = [];
-  #link: Link | undefined;
-  #linkStartedAt = 0;
-  #reached: "nothing" | "opened" | "welcomed" = "nothing";
-  #links = 0;
   #rtt: number | undefined;
-  #failure: string | undefined;
-  #pumping = false;
+  /** Also until the constructor's caller has had its say. */
+  #pumping = true;
   #closing = false;
   #timer: { readonly at: number; readonly cancel: () => void } | undefined;
   readonly #unwatch: () => void;
@@ -110,13 +120,25 @@ export class Session extends Emitter<SessionEvents> {
     super();
     this.#environment = environment;
     this.#base = baseUrl(url, environment.place);
-    this.#url = websocketUrl(this.#base).href;
     this.#core = new SessionCore({ ...options, client: options.client ?? "throughline.js", random: environment.random }, environment.now());
-    this.#unwatch = environment.watch(() => {
-      this.#core.hint(environment.now());
+    const { transports, openTimeoutMs, credentials = false } = options;
+    this.#links = new Links(environment, this.#base, this.#core, { transports, openTimeoutMs, credentials }, {
+      pump: () => this.#pump(),
+      changed: () => void this.emit("path", this.path),
+      failed: (failure) => void this.emit("failure", failure),
+    });
+    this.#unwatch = environment.watch((hint) => {
+      if (hint === "wake") this.#core.hint(environment.now());
+      else this.#suspend();
       this.#pump();
     });
-    this.#pump();
+    this.#core.tick(environment.now());
+    this.#core.takeOutputs(environment.now());
+    // What the page asks for in the same breath goes with the first flight.
+    queueMicrotask(() => {
+      this.#pumping = false;
+      this.#pump();
+    });
   }
 
   get state(): State {
@@ -139,8 +161,9 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   get path(): Path {
+    const { transport, url, network, heartbeat, adopted, sentence, failures } = this.#links;
     const { attempts } = this.#core;
-    return { transport: "websocket", url: this.#url, rtt: this.#rtt, links: this.#links, attempts, failure: this.#failure };
+    return { transport, url, rtt: this.#rtt, network, heartbeat, links: adopted, attempts, failure: sentence, failures };
   }
 
   /** Publishes that have no answer yet. */
@@ -211,9 +234,9 @@ export class Session extends Emitter<SessionEvents> {
     try {
       this.#core.tick(this.#environment.now());
       for (let outputs: Output[] | undefined; outputs?.length !== 0; ) {
-        this.#steer();
+        this.#links.work();
         this.#transmit();
-        outputs = this.#core.takeOutputs();
+        outputs = this.#core.takeOutputs(this.#environment.now());
         for (const output of outputs) this.#handle(output);
       }
     } finally {
@@ -222,61 +245,15 @@ export class Session extends Emitter<SessionEvents> {
     this.#arm();
   }
 
-  #steer(): void {
-    for (let wish = this.#core.link(); wish.do !== "nothing"; wish = this.#core.link()) {
-      if (wish.do === "open") {
-        this.#open();
-        continue;
-      }
-      this.#note(wish.code === CloseCode.heartbeat && this.#reached === "nothing" ? CloseCode.connect_timeout : wish.code, wish.reason);
-      this.#link?.close(wish.code, wish.reason);
-      this.#link = undefined;
-    }
-  }
-
-  #open(): void {
-    const { now } = this.#environment;
-    this.#linkStartedAt = now();
-    this.#reached = "nothing";
-    try {
-      this.#link = this.#environment.transport.open(this.#base, {
-        opened: () => {
-          this.#reached = "opened";
-          this.#core.opened(now());
-          this.#pump();
-        },
-        message: (frame) => this.#message(frame),
-        closed: (code, reason) => {
-          this.#note(code, reason);
-          this.#link = undefined;
-          this.#core.lost(now(), code, reason);
-          this.#pump();
-        },
-      }, { first: [], probe: '{"type":"ping"}', attempt: "", holdMs: 12_000, credentials: false });
-    } catch (error) {
-      this.#failure = error instanceof Error ? error.message : String(error);
-      this.#core.fail(new ThroughlineError("bad_address", this.#failure));
-    }
-  }
-
-  #note(code: number, reason: string): void {
-    if (code === CloseCode.normal) return;
-    const afterMs = this.#environment.now() - this.#linkStartedAt;
-    this.#failure = describe({ url: this.#url, code, reason, reached: this.#reached, afterMs });
-  }
-
-  #message(frame: Frame): void {
-    const now = this.#environment.now();
-    try {
-      this.#core.input(now, decode(frame));
-    } catch (error) {
-      this.#core.broken(now, error instanceof Error ? error.message : String(error));
-    }
-    this.#pump();
+  /** The page is put away: it may come back from the browser's cache, and would not be kept there with a link. */
+  #suspend(): void {
+    this.#core.suspend();
+    this.#links.stop();
   }
 
   #transmit(): void {
-    for (let next = this.#core.transmit(); next !== undefined; next = this.#core.transmit()) this.#link?.send(encode(next));
+    const now = this.#environment.now();
+    for (let next = this.#core.transmit(now); next !== undefined; next = this.#core.transmit(now)) this.#links.send(next);
   }
 
   #handle(output: Output): void {
@@ -308,9 +285,11 @@ export class Session extends Emitter<SessionEvents> {
       case "state":
         return this.#stateChanged(output.state, output.error);
       case "drain":
+        this.#links.drain();
         return void this.emit("drain", output.after);
       case "rtt":
         this.#rtt = output.rtt;
+        this.#links.rtt(output.rtt);
         return void this.emit("rtt", output.rtt);
     }
   }
@@ -335,11 +314,8 @@ export class Session extends Emitter<SessionEvents> {
   }
 
   #stateChanged(state: State, error: ThroughlineError | undefined): void {
-    if (state === "open") {
-      this.#reached = "welcomed";
-      this.#links += 1;
-    }
     if (state === "closed") {
+      this.#links.stop();
       this.#unwatch();
       this.#becameIdle();
       if (!this.#closing && error !== undefined && !this.emit("error", error)) console.error(error);
@@ -349,11 +325,11 @@ export class Session extends Emitter<SessionEvents> {
 
   /** Keeps a timer that is due early enough: every message moves the deadline, and moving timers costs. */
   #arm(): void {
-    const due = this.#core.deadline();
-    if (this.#timer !== undefined && due !== undefined && this.#timer.at <= due) return;
+    const due = Math.min(this.#core.deadline(), this.#links.deadline());
+    if (this.#timer !== undefined && this.#timer.at <= due) return;
     this.#timer?.cancel();
     this.#timer = undefined;
-    if (due === undefined || due === Infinity) return;
+    if (due === Infinity) return;
     const wait = Math.max(0, Math.ceil(due - this.#environment.now()));
     const cancel = this.#environment.after(wait, () => {
       this.#timer = undefined;

@@ -1,33 +1,33 @@
-// Why a link failed, in words: what is known, and the way out. Browsers tell a page next to nothing, so the moment counts.
+// What became of a link, in words: what is known, and the way out. Browsers tell a page next to nothing, so the moment counts.
 
-import { CloseCode } from "./close.js";
+import type { Failure, TransportName } from "./transports/transport.js";
 
-/** What was seen of a link that ended. */
-export interface Ending {
-  readonly url: string;
-  readonly code: number;
-  readonly reason: string;
-  /** How far it came. */
-  readonly reached: "nothing" | "opened" | "welcomed";
-  readonly afterMs: number;
+/** A link, or an attempt at one, that went wrong. */
+export interface PathFailure {
+  readonly transport: TransportName;
+  readonly failure: Failure;
+  /** Age of the link then, milliseconds. */
+  readonly after: number;
+  /** What else is known: of the server's or proxy's own telling. */
+  readonly detail: string | undefined;
 }
 
-/** A sentence or two for people. */
-export function describe({ url, code, reason, reached, afterMs }: Ending): string {
-  const seconds = (afterMs / 1000).toFixed(1);
-  const told = reason === "" ? `code ${code}` : `code ${code}, "${reason}"`;
-  if (reached === "nothing" && code === CloseCode.connect_timeout) {
-    return `${url} did not answer within ${seconds} s: a firewall or proxy swallows the connection, or the address is wrong.`;
-  }
-  if (reached === "nothing") {
-    return `${url} could not be opened (${seconds} s; the browser tells no reason). Either no realm listens there, or it refuses this `
-      + "page's origin (origins.allowed), or a proxy between does not pass WebSocket: it must forward the Upgrade header; https often gets through.";
-  }
-  if (reached === "opened") {
-    return `${url} opened but the realm's welcome did not come within ${seconds} s (${told}): a proxy between accepts WebSocket but does not pass `
-      + "its messages, or the server is no Throughline realm.";
-  }
-  if (code === CloseCode.drain || code === CloseCode.going_away) return `The realm is stopping or restarting (${told}); the session goes on with its next link.`;
-  if (code === CloseCode.heartbeat) return `The link fell silent after ${seconds} s (${told}): the network changed, or something between forgot the connection.`;
-  return `The link was cut after ${seconds} s (${told}); the session goes on with its next link.`;
+const WORDS: Readonly<Record<Failure, string>> = {
+  refused: "could not be opened (the browser tells no reason). Either no realm listens there, or it refuses this page's origin (origins.allowed), or "
+    + "something between does not pass it: a proxy must forward the Upgrade header for WebSocket; https often gets through",
+  silent: "did not answer: a firewall or proxy swallows the connection, or the address is wrong",
+  cut: "was cut: something between lets connections begin and then ends them",
+  swallowed: "opened, but the realm's messages did not come: a proxy between accepts it but does not pass them, or the server is no Throughline realm",
+  buffered: "is held back: a proxy between collects answers until they are complete",
+  idle: "fell silent or was cut: the network changed, or something between forgot the connection",
+  rotated: "was ended by something between that limits how long an answer may last",
+  authentication: "needs authentication: a proxy or server between asks for credentials",
+  origin: "is refused to this page's origin: add it to origins.allowed in the realm's configuration",
+  unreachable: "and every other transport fail: the network is down, or the address is wrong",
+};
+
+/** A sentence for people. */
+export function describe(url: string, { transport, failure, after, detail }: PathFailure): string {
+  const told = detail === undefined ? "" : ` (${detail})`;
+  return `${transport} at ${url} ${WORDS[failure]}; after ${(after / 1000).toFixed(1)} s${told}.`;
 }

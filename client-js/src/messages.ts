@@ -35,29 +35,32 @@ export interface Publish {
   readonly persistent?: boolean | undefined;
 }
 
+/** The first message on every link. */
 export interface Connect {
   readonly type: "connect";
   readonly session?: string | undefined;
   readonly client?: string | undefined;
-  /** The interval that this link should have, milliseconds. */
+  /** The heartbeat interval that is wanted, milliseconds. */
   readonly heartbeat?: number | undefined;
 }
 
-/** What the client learned about its path; `after` in milliseconds. */
+/** What the client learned about its path, for the realm's operator. */
 export interface Report {
   readonly type: "report";
   readonly transport: string;
   readonly failure: string;
+  /** Age of the link then, milliseconds. */
   readonly after: number;
+  /** At most 200 bytes. */
   readonly detail?: string | undefined;
 }
 
 export type ClientMessage =
   | Connect
+  | Report
   | { readonly type: "subscribe"; readonly id: number; readonly channel: string; readonly from: From }
   | { readonly type: "unsubscribe"; readonly id: number; readonly channel: string }
   | Publish
-  | Report
   | { readonly type: "ping" | "pong" };
 
 /** Limits that the server tells. */
@@ -95,9 +98,9 @@ export interface Welcome {
   readonly version: number;
   readonly session: string;
   readonly heartbeat: number;
+  /** Opaque name of the network that the client is in. */
+  readonly network: string | undefined;
   readonly limits: Limits;
-  /** Opaque name of the network that this client's requests come from. */
-  readonly network?: string | undefined;
 }
 
 export interface Reply {
@@ -191,11 +194,13 @@ export function dataBytes(data: string | Uint8Array): number {
   return typeof data === "string" ? utf8Length(data) : data.length;
 }
 
-/** A message in the carriage it needs. */
-export function encode(message: ClientMessage): Frame {
+/** A message in the carriage it needs; where `binary` messages do not pass, bytes become text. */
+export function encode(message: ClientMessage, binary = true): Frame {
   switch (message.type) {
-    case "connect":
-      return JSON.stringify({ type: "connect", versions: [1], session: message.session, client: message.client, heartbeat: message.heartbeat });
+    case "connect": {
+      const { type, session, client, heartbeat } = message;
+      return JSON.stringify({ type, versions: [1], session, client, heartbeat });
+    }
     case "subscribe": {
       const { type, id, channel, from } = message;
       return JSON.stringify(typeof from === "string"
@@ -203,24 +208,32 @@ export function encode(message: ClientMessage): Frame {
         : { type, id, channel, after: from.after, epoch: from.epoch });
     }
     case "publish":
-      return encodePublish(message);
+      return encodePublish(message, binary);
     default:
       return JSON.stringify(message);
   }
 }
 
-function encodePublish({ type, id, channel, body, persistent }: Publish): Frame {
+function encodePublish({ type, id, channel, body, persistent }: Publish, binary: boolean): Frame {
   const { data, tag, properties, ttl } = body;
-  const text = typeof data === "string" ? data : undefined;
-  let json = JSON.stringify({ type, id, channel, tag, ttl, persistent, data: text });
+  const bytes = typeof data !== "string";
+  const carried = bytes ? (binary ? {} : { base64: toBase64(data) }) : { data };
+  let json = JSON.stringify({ type, id, channel, tag, ttl, persistent, ...carried });
   if (properties !== undefined) json = `${json.slice(0, -1)},"properties":${properties}}`;
-  if (typeof data === "string") return json;
+  if (!bytes || !binary) return json;
   const header = utf8.encode(json);
   const frame = new Uint8Array(4 + header.length + data.length);
   new DataView(frame.buffer).setUint32(0, header.length);
   frame.set(header, 4);
   frame.set(data, 4 + header.length);
   return frame;
+}
+
+/** In slices, because arguments of a call are limited. */
+function toBase64(bytes: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8_192) text += String.fromCharCode(...bytes.subarray(at, at + 8_192));
+  return btoa(text);
 }
 
 type Json = { readonly [key: string]: unknown };
@@ -329,12 +342,12 @@ function welcome(json: Json): Welcome {
     version: whole(json, "version"),
     session: want(typeof session === "string" && /^[\da-f]{32}$/.test(session), session, json, "session"),
     heartbeat: whole(json, "heartbeat"),
+    network: optional(json, "network", text),
     limits: {
       event_bytes: whole(limits, "event_bytes"),
       publishes_max: whole(limits, "publishes_max"),
       subscriptions_max: whole(limits, "subscriptions_max"),
     },
-    network: optional(json, "network", text),
   };
 }
 

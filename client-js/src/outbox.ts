@@ -41,6 +41,11 @@ export class Outbox {
     return this.#flying.size + this.#waiting.size;
   }
 
+  /** Whether any was sent on the present link and has no answer. */
+  get flying(): boolean {
+    return this.#flying.size > 0;
+  }
+
   /** Gives the key. Throws when there is no room, or when the data are over what the realm takes. */
   add(channel: string, body: Body, persistent: boolean | undefined, eventBytesMax: number | undefined): number {
     checkChannelName(channel);

@@ -3,34 +3,22 @@
 
 import { CloseCode, reconnectAfter, reconnectDelay } from "./close.js";
 import { ThroughlineError } from "./errors.js";
-import {
-  type Body,
-  type ClientMessage,
-  type Eid,
-  type EventMessage,
-  type From,
-  type GapMessage,
-  type Limits,
-  type Position,
-  type Reply,
-  type ServerMessage,
-  type Welcome,
-  checkChannelName,
-  checkFrom,
-  compareEids,
-} from "./messages.js";
+import { type Asked, type FeedOutput, Feeds, type Sub } from "./feeds.js";
+import type { Body, ClientMessage, Eid, From, Limits, Reply, Report, ServerMessage, Welcome } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { Pulse } from "./pulse.js";
 
-/** `connecting`: a link is being opened; `open`: welcomed; `waiting`: until the next attempt; `closed`: for good. */
+export type { Sub } from "./feeds.js";
+
+/**
+ * `connecting`: a link is being looked for; `open`: there is one; `waiting`: until the next attempt; `closed`: for good.
+ */
 export type State = "connecting" | "open" | "waiting" | "closed";
 
 /** Bounds of a session; every one has a default. */
 export interface SessionSettings {
   /** Name and version told to the operator; at most 64 bytes. */
   readonly client?: string | undefined;
-  /** How long a link may take to be welcomed, milliseconds; default 10,000. */
-  readonly openTimeoutMs?: number | undefined;
   /** Publishes that may wait for their answer, default 10,000. */
   readonly queueEventsMax?: number | undefined;
   /** Bytes of their data, default 16 MiB. */
@@ -39,45 +27,34 @@ export interface SessionSettings {
   readonly random: () => number;
 }
 
-/** Where the session wants its link: `close` and `open` are to be done, the others stand. */
+/**
+ * What the session wishes; each wish is told once. `seek`: it has no link, candidates are to be tried until one is
+ * adopted; `doubt`: the same beside its link, which does not answer; `trust`: that has spoken again; `close` its link.
+ */
 export type LinkWish =
-  | { readonly do: "nothing" }
-  | { readonly do: "open" }
+  | { readonly do: "seek" | "doubt" | "trust" }
   | { readonly do: "close"; readonly code: number; readonly reason: string };
 
 /** What happened, for whoever drives the session. */
 export type Output =
+  | FeedOutput
   | { readonly type: "state"; readonly state: State; readonly error: ThroughlineError | undefined }
-  | { readonly type: "subscribed"; readonly sub: Sub }
-  | { readonly type: "event"; readonly sub: Sub; readonly event: EventMessage }
-  | { readonly type: "gap"; readonly sub: Sub; readonly gap: GapMessage }
-  | { readonly type: "ended"; readonly sub: Sub; readonly error: ThroughlineError }
   | { readonly type: "published"; readonly key: number; readonly eid: Eid; readonly duplicate: boolean }
   | { readonly type: "refused"; readonly key: number; readonly error: ThroughlineError }
   | { readonly type: "drain"; readonly after: number }
   | { readonly type: "rtt"; readonly rtt: number };
 
-/** A subscription as the state machine keeps it; owned by the session until it has ended. */
-export interface Sub {
-  readonly channel: string;
-  /** Where to begin while there is no position yet. */
-  readonly from: From;
-  /** The cursor, sent with every new link. */
-  position: Position | undefined;
-  /** Asked for no events at present; see {@link SessionCore.pause}. */
-  paused: boolean;
-  /** Number on the present link, once the server has told it. */
-  number: number | undefined;
-  /** Another epoch than the cursor's was answered, and its gap has not come yet. */
-  newEpoch: string | undefined;
+/** The first flight of a candidate, and what its answers will mean. */
+export interface Greeting {
+  readonly session: string | undefined;
+  readonly messages: readonly ClientMessage[];
+  readonly asked: ReadonlyMap<number, Asked>;
 }
 
-/** How long a welcomed link must live for failures before it to be forgotten. */
+/** How long a link must live for failures before it to be forgotten. */
 const STEADY_MS = 10_000;
 /** First delay's exponent for close codes that mean "later". */
 const LATER = 3;
-
-const OPEN_TIMEOUT_MS = 10_000;
 
 export class SessionCore {
   state: State = "waiting";
@@ -86,33 +63,33 @@ export class SessionCore {
   limits: Limits | undefined;
   /** Links that failed since one was steady. */
   attempts = 0;
+  /** Of the present link, or the last: its heartbeat interval, and how many silent ones it has survived. */
+  heartbeat: { readonly interval: number; readonly survived: number } | undefined;
   /** Of the next delay: section 7's n. */
   #exponent = 0;
 
   readonly #settings: SessionSettings;
   readonly #outbox: Outbox;
-  readonly #subs = new Map<string, Sub>();
-  /** Subscriptions by their number on the present link. */
-  readonly #numbers = new Map<number, Sub>();
-  /** Subscribe requests of the present link that were not answered. */
-  readonly #asked = new Map<number, Sub>();
-  /** Requests that go out before any publish; filled only while a link is up. */
+  readonly #feeds: Feeds;
+  /** Requests that go out before any publish; filled only while there is a link. */
   #control: ClientMessage[] = [];
   #outputs: Output[] = [];
+  /** What came before the link was adopted; taken in one by one, so that a full buffer stops the flow in time. */
+  #backlog: ServerMessage[] = [];
+  #wishes: LinkWish[] = [];
   #lastId = 0;
 
-  /** `up`: messages may be sent. */
-  #link: "none" | "wanted" | "opening" | "up" | "doomed" = "none";
-  #doom: { readonly code: number; readonly reason: string } | undefined;
-  #attemptAt = 0;
-  #openedAt = 0;
-  #welcomedAt: number | undefined;
-  #pulse = new Pulse(0);
+  #attemptAt: number;
+  /** Of the adopted link. */
+  #pulse: Pulse | undefined;
+  #adoptedAt = 0;
+  #doubted = false;
   #drainAfter: number | undefined;
 
   constructor(settings: SessionSettings, now: number) {
     this.#settings = settings;
     this.#outbox = new Outbox(settings.queueEventsMax, settings.queueBytesMax);
+    this.#feeds = new Feeds(() => this.#nextId(), (output) => this.#outputs.push(output));
     this.#attemptAt = now;
   }
 
@@ -121,35 +98,27 @@ export class SessionCore {
   /** Throws for bad names and positions, and when the channel has a subscription already. */
   subscribe(channel: string, from: From): Sub {
     this.#checkOpen();
-    checkChannelName(channel);
-    checkFrom(from);
-    if (this.#subs.has(channel)) {
-      const text = `this session is subscribed to "${channel}" already: close that subscription first, or use a second session`;
-      throw new ThroughlineError("already_subscribed", text);
-    }
-    const position = typeof from === "string" ? undefined : from;
-    const sub: Sub = { channel, from, position, paused: false, number: undefined, newEpoch: undefined };
-    this.#subs.set(channel, sub);
+    const sub = this.#feeds.add(channel, from);
     this.#ask(sub);
     return sub;
   }
 
   unsubscribe(sub: Sub): void {
-    if (this.#subs.get(sub.channel) !== sub) return;
+    if (!this.#feeds.has(sub)) return;
     this.pause(sub);
-    this.#subs.delete(sub.channel);
+    this.#feeds.remove(sub);
   }
 
   /** Stops the flow. Nothing is lost: {@link resume} goes on at the cursor. */
   pause(sub: Sub): void {
     if (sub.paused) return;
     sub.paused = true;
-    this.#forget(sub);
-    if (this.#link === "up") this.#control.push({ type: "unsubscribe", id: this.#nextId(), channel: sub.channel });
+    if (this.#pulse === undefined) this.#feeds.forget(sub);
+    else this.#control.push(this.#feeds.leave(sub));
   }
 
   resume(sub: Sub): void {
-    if (!sub.paused || this.#subs.get(sub.channel) !== sub) return;
+    if (!sub.paused || !this.#feeds.has(sub)) return;
     sub.paused = false;
     this.#ask(sub);
   }
@@ -167,15 +136,29 @@ export class SessionCore {
 
   /** Asks for a round trip; an `rtt` output follows. */
   ping(now: number): void {
-    if (this.state !== "open") return;
+    if (this.#pulse === undefined) return;
     this.#control.push({ type: "ping" });
     this.#pulse.pinged(now);
+  }
+
+  /** Tells the realm's operator what went wrong on the way; false while there is no link. */
+  report(report: Report): boolean {
+    if (this.#pulse !== undefined) this.#control.push(report);
+    return this.#pulse !== undefined;
   }
 
   /** The network may have changed: tries at once, or asks the link whether it still lives. */
   hint(now: number): void {
     if (this.state === "waiting") this.#attemptAt = now;
-    if (this.state === "open" && this.#pulse.probe(now)) this.ping(now);
+    if (this.#pulse?.probe(now) === true) this.ping(now);
+  }
+
+  /** The page is put away: its link is closed, and the next one waits for a {@link hint}. */
+  suspend(): void {
+    if (this.state === "closed") return;
+    this.#dropLink(CloseCode.normal, "the page is put away");
+    this.#attemptAt = Infinity;
+    if (this.state !== "waiting") this.#setState("waiting");
   }
 
   close(reason = "closed by the application"): void {
@@ -188,41 +171,55 @@ export class SessionCore {
   fail(error: ThroughlineError): void {
     if (this.state === "closed") return;
     this.#reset();
-    this.#link = "doomed";
     this.#setState("closed", error);
-    for (const sub of [...this.#subs.values()]) this.#drop(sub, error);
+    this.#feeds.dropAll(error);
     for (const key of this.#outbox.drain()) this.#outputs.push({ type: "refused", key, error });
   }
 
-  // What happens to the link.
+  // What happens to links.
 
-  /** The transport is ready to carry messages. */
-  opened(now: number): void {
-    if (this.#link !== "opening") return;
-    this.#link = "up";
-    this.#openedAt = now;
-    this.#pulse = new Pulse(now);
-    this.#control = [{ type: "connect", session: this.id, client: this.#settings.client }];
-    for (const sub of this.#subs.values()) this.#ask(sub);
+  /** What a candidate for the session's link says first. With a link alive, the candidate only has to prove itself. */
+  greet(heartbeat: number | undefined): Greeting {
+    const connect: ClientMessage = { type: "connect", session: this.id, client: this.#settings.client, heartbeat };
+    const { messages, asked } = this.#pulse === undefined ? this.#feeds.greeting() : { messages: [], asked: new Map<number, Asked>() };
+    return { session: this.id, messages: [connect, ...messages], asked };
+  }
+
+  /**
+   * A proven candidate becomes the link, in place of the one before if there is one; `kept` came through it since its
+   * welcome.
+   */
+  adopt(now: number, greeting: Greeting, welcome: Welcome, kept: readonly ServerMessage[], rtt: number): void {
+    if (this.state === "closed") return;
+    this.#outbox.rewind();
+    this.#control = this.#feeds.move(greeting.asked);
+    this.#pulse = new Pulse(now, Math.max(1, welcome.heartbeat), rtt);
+    this.heartbeat = this.#pulse;
+    this.#adoptedAt = now;
+    this.#doubted = false;
+    this.id = welcome.session;
+    this.limits = welcome.limits;
+    this.#outputs.push({ type: "rtt", rtt });
+    if (this.state !== "open") this.#setState("open");
+    this.#backlog = [...kept];
   }
 
   input(now: number, message: ServerMessage): void {
-    if (this.#link !== "up") return;
+    if (this.#pulse === undefined) return;
     this.#pulse.heard(now);
-    if (this.#welcomedAt === undefined && message.type !== "welcome" && message.type !== "close") {
-      return this.broken(now, `${message.type} came before welcome`);
-    }
+    if (this.#doubted) this.#wishes.push({ do: "trust" });
+    this.#doubted = false;
     switch (message.type) {
       case "event":
-        return this.#event(message);
+        return this.#feeds.event(message);
       case "reply":
         return this.#reply(message);
       case "gap":
-        return this.#gap(message);
+        return this.#feeds.gap(message);
       case "welcome":
-        return this.#welcome(now, message);
+        return this.broken(now, "a second welcome came");
       case "end":
-        return this.#end(message.channel, message.reason);
+        return this.#feeds.end(message.channel, message.reason);
       case "ping":
         this.#control.push({ type: "pong" });
         return;
@@ -247,69 +244,56 @@ export class SessionCore {
     this.#lost(now, CloseCode.internal, fault);
   }
 
-  /** The link has ended, or could not be opened; `code` as in section 7, 1006 when there is none. */
+  /** The link has ended; `code` as in section 7, 1006 when there is none. */
   lost(now: number, code: number, reason: string): void {
-    if (this.#link === "opening" || this.#link === "up") this.#lost(now, code, reason);
+    if (this.#pulse !== undefined) this.#lost(now, code, reason);
+  }
+
+  /** No candidate got through; `code` is the most telling of what they ended with. */
+  unreached(now: number, code: number, reason: string): void {
+    if (this.state === "connecting") this.#lost(now, code, reason);
   }
 
   /** Time has passed. */
   tick(now: number): void {
-    if (this.#link === "none" && this.state === "waiting" && now >= this.#attemptAt) {
-      this.#link = "wanted";
-      this.#openedAt = now;
+    if (this.state === "waiting" && now >= this.#attemptAt) {
+      this.#wishes.push({ do: "seek" });
       this.#setState("connecting");
     }
-    const timeout = this.#settings.openTimeoutMs ?? OPEN_TIMEOUT_MS;
-    if (this.state === "connecting" && now >= this.#openedAt + timeout) {
-      this.#dropLink(CloseCode.heartbeat, "not welcomed in time");
-      this.#lost(now, CloseCode.heartbeat, `no welcome within ${timeout} ms`);
-    }
-    if (this.state === "open") this.#heartbeats(now);
+    if (this.#pulse !== undefined) this.#heartbeats(now, this.#pulse);
   }
 
   // What there is to do.
 
   /** The next message for the link, until there is none. To be polled after every call. */
-  transmit(): ClientMessage | undefined {
-    if (this.#link !== "up") return undefined;
-    const control = this.#control.shift();
-    if (control !== undefined) return control;
-    // Before a session id is known, a repeated publish could not be recognised as one.
-    if (this.id === undefined || this.limits === undefined) return undefined;
-    return this.#outbox.next(this.limits.publishes_max, () => this.#nextId());
+  transmit(now: number): ClientMessage | undefined {
+    if (this.#pulse === undefined) return undefined;
+    const message = this.#control.shift() ?? this.#outbox.next(this.limits?.publishes_max ?? 1, () => this.#nextId());
+    this.#pulse.owed(now, this.#feeds.asked.size > 0 || this.#outbox.flying);
+    return message;
   }
 
-  /** What happened since the last time. */
-  takeOutputs(): Output[] {
+  /** What happened since the last time. To be taken until there is nothing. */
+  takeOutputs(now: number): Output[] {
+    while (this.#outputs.length === 0) {
+      const message = this.#backlog.shift();
+      if (message === undefined) break;
+      this.input(now, message);
+    }
     const outputs = this.#outputs;
     if (outputs.length > 0) this.#outputs = [];
     return outputs;
   }
 
-  /** What is to be done with the link; each wish is told once. */
-  link(): LinkWish {
-    if (this.#doom !== undefined) {
-      const { code, reason } = this.#doom;
-      this.#doom = undefined;
-      return { do: "close", code, reason };
-    }
-    if (this.#link !== "wanted") return { do: "nothing" };
-    this.#link = "opening";
-    return { do: "open" };
+  /** What is to be done about links, until there is nothing. */
+  link(): LinkWish | undefined {
+    return this.#wishes.shift();
   }
 
   /** When {@link tick} is due. */
-  deadline(): number | undefined {
-    switch (this.state) {
-      case "waiting":
-        return this.#attemptAt;
-      case "connecting":
-        return this.#openedAt + (this.#settings.openTimeoutMs ?? OPEN_TIMEOUT_MS);
-      case "open":
-        return this.#pulse.deadline();
-      case "closed":
-        return undefined;
-    }
+  deadline(): number {
+    if (this.state === "waiting") return this.#attemptAt;
+    return this.#pulse?.deadline() ?? Infinity;
   }
 
   // The rest is private.
@@ -331,45 +315,11 @@ export class SessionCore {
   }
 
   #ask(sub: Sub): void {
-    if (this.#link !== "up" || sub.paused) return;
-    const id = this.#nextId();
-    this.#asked.set(id, sub);
-    this.#control.push({ type: "subscribe", id, channel: sub.channel, from: sub.position ?? sub.from });
-  }
-
-  /** Takes the subscription off the present link. */
-  #forget(sub: Sub): void {
-    if (sub.number !== undefined) this.#numbers.delete(sub.number);
-    for (const [id, asked] of this.#asked) if (asked === sub) this.#asked.delete(id);
-    sub.number = undefined;
-    sub.newEpoch = undefined;
-  }
-
-  #welcome(now: number, welcome: Welcome): void {
-    if (this.#welcomedAt !== undefined) return this.broken(now, "a second welcome came");
-    if (welcome.version !== 1) {
-      const text = `the server chose protocol version ${welcome.version}, this client speaks 1: update one of them`;
-      this.#dropLink(CloseCode.version, text);
-      return this.fail(new ThroughlineError("version_not_supported", text));
-    }
-    if (this.id !== undefined && this.id !== welcome.session) {
-      // Under another session the realm would take repeated publishes for new ones.
-      return this.broken(now, "the server answered with another session than the one presented");
-    }
-    this.#welcomedAt = now;
-    this.#pulse.interval = Math.max(1, welcome.heartbeat);
-    this.id = welcome.session;
-    this.limits = welcome.limits;
-    this.#outputs.push({ type: "rtt", rtt: now - this.#openedAt });
-    this.#setState("open");
+    if (this.#pulse !== undefined) this.#control.push(this.#feeds.ask(sub));
   }
 
   #reply(reply: Reply): void {
-    const sub = this.#asked.get(reply.id);
-    if (sub !== undefined) {
-      this.#asked.delete(reply.id);
-      return this.#subscribed(sub, reply);
-    }
+    if (this.#feeds.reply(reply)) return;
     const { id, error, eid, duplicate } = reply;
     if (!this.#outbox.awaits(id)) return;
     // Kept in its place when the realm drains: it is repeated on the next link, before what is held back until then.
@@ -384,83 +334,28 @@ export class SessionCore {
     }
   }
 
-  #subscribed(sub: Sub, { error, number, epoch, eid }: Reply): void {
-    if (error?.code === "draining") return;
-    if (error !== undefined) return this.#drop(sub, error);
-    if (number === undefined || epoch === undefined || eid === undefined) {
-      return this.#drop(sub, new ThroughlineError("bad_message", "the server answered a subscribe without a cursor"));
-    }
-    sub.number = number;
-    this.#numbers.set(number, sub);
-    // A cursor of ours stands until an event or a gap moves it: were the reply's taken, and the link lost before the gap,
-    // nobody would ever be told of the gap.
-    if (sub.position === undefined) sub.position = { after: eid, epoch };
-    else if (sub.position.epoch !== epoch) sub.newEpoch = epoch;
-    this.#outputs.push({ type: "subscribed", sub });
-  }
-
-  #event(event: EventMessage): void {
-    const sub = this.#numbers.get(event.channel);
-    // No subscription: it was on its way when the subscription was left.
-    if (sub?.position === undefined) return;
-    if (sub.newEpoch !== undefined) this.#epochGap(sub, sub.newEpoch, event.channel);
-    const { after, epoch } = sub.position;
-    if (compareEids(event.eid, after) <= 0) return;
-    sub.position = { after: event.eid, epoch };
-    this.#outputs.push({ type: "event", sub, event });
-  }
-
-  /** A server that changes the epoch without a word still may not lose events in silence. */
-  #epochGap(sub: Sub, epoch: string, channel: number): void {
-    const from = String(BigInt(sub.position?.after ?? "0") + 1n);
-    this.#gap({ type: "gap", channel, from, to: "0", epoch, reason: "epoch" });
-  }
-
-  #gap(gap: GapMessage): void {
-    const sub = this.#numbers.get(gap.channel);
-    if (sub?.position === undefined) return;
-    if (gap.reason === "epoch") {
-      sub.newEpoch = undefined;
-      sub.position = { after: "0", epoch: gap.epoch };
-    } else {
-      if (sub.newEpoch !== undefined) this.#epochGap(sub, sub.newEpoch, gap.channel);
-      const { after } = sub.position;
-      if (compareEids(gap.to, after) <= 0) return;
-      sub.position = { after: gap.to, epoch: gap.epoch };
-    }
-    this.#outputs.push({ type: "gap", sub, gap });
-  }
-
-  #end(number: number, reason: string): void {
-    const sub = this.#numbers.get(number);
-    if (sub === undefined) return;
-    const code = reason === "deleted" ? "channel_deleted" : reason;
-    this.#drop(sub, new ThroughlineError(code, `the subscription to "${sub.channel}" is over: ${reason}`));
-  }
-
-  #drop(sub: Sub, error: ThroughlineError): void {
-    this.#forget(sub);
-    if (this.#subs.get(sub.channel) === sub) this.#subs.delete(sub.channel);
-    this.#outputs.push({ type: "ended", sub, error });
-  }
-
-  #heartbeats(now: number): void {
-    const due = this.#pulse.check(now);
+  #heartbeats(now: number, pulse: Pulse): void {
+    const due = pulse.check(now);
     if (due === "ping") this.ping(now);
+    if (due === "doubt") {
+      this.#doubted = true;
+      this.#wishes.push({ do: "doubt" });
+    }
     if (due !== "dead") return;
-    const text = `nothing was heard for ${this.#pulse.silence(now)} ms`;
+    const text = `nothing was heard for ${pulse.silence(now)} ms`;
     this.#dropLink(CloseCode.heartbeat, text);
     this.#lost(now, CloseCode.heartbeat, text);
   }
 
+  /** Wishes for the end of the link and forgets all that holds on it only. */
   #dropLink(code: number, reason: string): void {
-    if (this.#link === "opening" || this.#link === "up") this.#doom = { code, reason };
-    this.#link = "doomed";
+    if (this.#pulse !== undefined) this.#wishes.push({ do: "close", code, reason });
+    this.#reset();
   }
 
   #lost(now: number, code: number, reason: string): void {
     if (this.state === "closed") return;
-    const steady = this.#welcomedAt !== undefined && now - this.#welcomedAt >= STEADY_MS;
+    const steady = this.state === "open" && now - this.#adoptedAt >= STEADY_MS;
     this.#reset();
     const what = `the link ended with ${code}${reason === "" ? "" : ` (${reason})`}`;
     const next = reconnectAfter(code);
@@ -486,12 +381,12 @@ export class SessionCore {
     return reconnectDelay(n, random);
   }
 
-  /** Forgets all that holds on one link only. */
   #reset(): void {
-    this.#link = "none";
-    this.#welcomedAt = undefined;
+    this.#pulse = undefined;
+    this.#doubted = false;
     this.#control = [];
-    for (const sub of this.#subs.values()) this.#forget(sub);
+    this.#backlog = [];
+    this.#feeds.reset();
     this.#outbox.rewind();
   }
 }

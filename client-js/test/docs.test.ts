@@ -29,6 +29,7 @@ test.each(examples)("$name of docs/javascript.md", async ({ code }) => {
   const run = new Function("scope", body) as unknown as Example;
   let lines = 0;
   const running = run({ Session, session: new Session(), integer: Throughline.integer, console: { log: () => void (lines += 1) } });
+  world.at(100, () => realm.publish("prices", '{"symbol":"ACME","last":true}'));
   await world.run(1_000);
   await running;
   expect(lines > 0 || !code.includes("console.log") || /state|gap/.test(code)).toBe(true);

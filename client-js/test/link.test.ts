@@ -22,13 +22,15 @@ describe("heartbeats", () => {
     await world.run(10);
     world.peer.onFrame = () => undefined;
     const silent = world.peer;
+    world.door = "refuse";
     await world.run(29_000);
     expect(silent.closed).toBeUndefined();
     await world.run(3_000);
     expect(silent.closed).toMatchObject({ code: 4001 });
+    world.door = "accept";
     await world.run(40_000);
     expect(session.state).toBe("open");
-    expect(session.path.failure).toContain("fell silent");
+    expect(session.path.failures.map(({ failure }) => failure)).toContain("idle");
   });
 
   test("a ping of the server is answered", async () => {
@@ -44,6 +46,7 @@ describe("heartbeats", () => {
     await world.run(10);
     const old = world.peer;
     old.onFrame = () => undefined;
+    world.door = "refuse";
     world.hint();
     await world.run(5_010);
     expect(old.closed).toMatchObject({ code: 4001 });
@@ -72,7 +75,7 @@ describe("after a sleep of the page", () => {
     await world.run(10);
     const { onFrame } = world.peer;
     world.peer.onFrame = () => undefined;
-    await world.run(15_000);
+    await world.run(11_000);
     world.peer.onFrame = onFrame;
     sleep(world);
     if (waker === "a hint") world.hint();
@@ -88,6 +91,7 @@ describe("after a sleep of the page", () => {
     for (const again of [false, true]) {
       const dead = world.peer;
       dead.onFrame = () => undefined;
+      world.door = "refuse";
       await world.run(15_000);
       sleep(world);
       await world.run(19_000);
@@ -95,6 +99,8 @@ describe("after a sleep of the page", () => {
       if (again) sleep(world);
       await world.run(again ? 1 : 1_001);
       expect(dead.closed).toMatchObject({ code: 4001 });
+      world.door = "accept";
+      world.hint();
       await world.run(2_000);
       expect(session.state).toBe("open");
     }
@@ -157,11 +163,11 @@ describe("what follows a close", () => {
     expect(session.state).toBe("open");
   });
 
-  test("a link that is swallowed is given up after 10 s", async () => {
+  test("a link that is swallowed is given up after 8 s", async () => {
     const world = new World();
     world.door = "swallow";
     const session = new Session("http://realm.test", {}, world.environment);
-    await world.run(10_001);
+    await world.run(8_001);
     expect(world.peer.closed).toMatchObject({ code: 4001 });
     expect(session.path.failure).toContain("did not answer");
   });

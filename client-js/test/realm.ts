@@ -126,6 +126,7 @@ export class Realm {
       case "ping":
         return link.peer.send(frame({ type: "pong" }));
       case "pong":
+      case "report":
         return;
       default:
         throw new Error(`model: ${JSON.stringify(json)}`);

@@ -3,10 +3,10 @@
 import { Session, type SessionOptions } from "../src/client.js";
 import { ThroughlineError } from "../src/index.js";
 import { Realm } from "./realm.js";
-import { World } from "./world.js";
+import { World, type WorldOptions } from "./world.js";
 
-export function start(options: SessionOptions = {}, seed = 1): { world: World; realm: Realm; session: Session } {
-  const world = new World(seed);
+export function start(options: SessionOptions = {}, { seed = 5, ...more }: WorldOptions & { readonly seed?: number } = {}): { world: World; realm: Realm; session: Session } {
+  const world = new World(seed, more);
   const realm = new Realm();
   world.accept = realm.accept;
   const session = new Session("http://realm.test", options, world.environment);

@@ -1,8 +1,12 @@
 // Virtual time, seeded chance, and links that can be cut at any moment.
 
-import type { Environment } from "../src/environment.js";
+import { diagnose } from "../src/diagnose.js";
+import type { Environment, Hint } from "../src/environment.js";
+import { Ladder } from "../src/ladder.js";
+import { PathMemory } from "../src/memory.js";
 import type { Frame } from "../src/messages.js";
-import type { LinkHandlers, Transport } from "../src/transports/transport.js";
+import { Solo } from "../src/solo.js";
+import type { Failure, LinkHandlers, Transport, TransportName } from "../src/transports/transport.js";
 
 /** mulberry32: the same seed gives the same numbers. */
 export function seeded(seed: number): () => number {
@@ -24,10 +28,23 @@ export interface Peer {
   /** Closes with a code that the client is told, after what was sent. */
   close(code: number, reason?: string): void;
   /** Breaks the link: what is on its way is lost, both ends learn of it. */
-  cut(): void;
+  cut(failure?: Failure): void;
+  readonly transport: TransportName;
+  /** When it was opened. */
+  readonly at: number;
   readonly alive: boolean;
   /** How the client closed it. */
   readonly closed: { readonly code: number; readonly reason: string } | undefined;
+}
+
+/** What stands in the way of a transport; it may change what its links do, or end them. */
+export type Fault = (wire: Wire) => void;
+
+export interface WorldOptions {
+  /** Default: WebSocket alone. */
+  readonly transports?: readonly TransportName[];
+  /** Without a ladder, as the build with WebSocket alone. */
+  readonly solo?: boolean;
 }
 
 export class World {
@@ -37,28 +54,45 @@ export class World {
   accept: (peer: Peer) => void = () => undefined;
   /** What `open` does: `accept`, `refuse` (closed before it opened) or `swallow` (nothing ever comes). */
   door: "accept" | "refuse" | "swallow" = "accept";
-  peers: Peer[] = [];
-  hint: () => void = () => undefined;
+  /** Faults by transport. */
+  readonly faults = new Map<TransportName, Fault>();
+  peers: Wire[] = [];
+  hint: (hint?: Hint) => void = () => undefined;
+  /** Requests that are no links. */
+  readonly fetched: string[] = [];
+  answer: (url: string) => Promise<string> = () => Promise.reject(new Error("nothing answers"));
+  readonly stored = new Map<string, string>();
 
   readonly random: () => number;
   readonly environment: Environment;
   #timers: { at: number; order: number; call: () => void }[] = [];
   #order = 0;
 
-  constructor(seed = 1) {
+  constructor(seed = 1, { transports = ["websocket"], solo = false }: WorldOptions = {}) {
     this.random = seeded(seed);
     this.environment = {
-      transport: this.#transport(),
+      parts: {
+        transports: () => transports.map((name) => this.#transport(name)),
+        steer: (options) => (solo ? new Solo(options) : new Ladder(options)),
+        memory: (environment, base) => new PathMemory(environment, base),
+        diagnose,
+      },
       place: { script: undefined, page: "http://realm.test/" },
       now: () => this.time,
+      date: () => 1_700_000_000_000 + this.time,
       random: this.random,
       after: (ms, call) => this.at(this.time + ms, call),
       watch: (call) => {
-        this.hint = call;
+        this.hint = (hint = "wake") => call(hint);
         return () => {
           this.hint = () => undefined;
         };
       },
+      fetch: (url) => {
+        this.fetched.push(url);
+        return this.answer(url);
+      },
+      store: { get: (key) => this.stored.get(key), set: (key, text) => void this.stored.set(key, text) },
     };
   }
 
@@ -88,10 +122,15 @@ export class World {
     this.time = end;
   }
 
-  get peer(): Peer {
+  get peer(): Wire {
     const peer = this.peers.at(-1);
     if (peer === undefined) throw new Error("no link was opened yet");
     return peer;
+  }
+
+  /** Attempts since `from`. */
+  attempts(from: number): number {
+    return this.peers.filter(({ at }) => at >= from).length;
   }
 
   #next(end: number): { at: number; order: number; call: () => void } | undefined {
@@ -99,21 +138,25 @@ export class World {
     return due.sort((a, b) => a.at - b.at || a.order - b.order)[0];
   }
 
-  #transport(): Transport {
+  #transport(name: TransportName): Transport {
     return {
-      name: "websocket",
-      binary: true,
-      rotateBytes: Infinity,
+      name,
+      binary: name === "websocket",
+      rotateBytes: name === "iframe-stream" ? 10_000 : Infinity,
       available: () => true,
-      open: (_base, handlers) => {
-        const peer = new Wire(this, handlers);
+      open: (_base, handlers, { first, probe }) => {
+        const peer = new Wire(this, name, handlers, [...first, probe]);
         this.peers.push(peer);
-        if (this.door === "accept") {
-          this.at(this.time + this.latency(), () => peer.arrive());
-        } else if (this.door === "refuse") {
-          this.at(this.time + this.latency(), () => peer.cut());
-        }
-        return { receivedBytes: 0, send: (frame) => peer.up(frame), close: (code, reason) => peer.left(code, reason) };
+        if (this.door === "accept") this.at(this.time + this.latency(), () => peer.arrive());
+        if (this.door === "refuse") this.at(this.time + this.latency(), () => peer.cut());
+        this.faults.get(name)?.(peer);
+        return {
+          get receivedBytes(): number {
+            return peer.receivedBytes;
+          },
+          send: (frame) => peer.up(frame),
+          close: (code, reason) => peer.left(code, reason),
+        };
       },
     };
   }
@@ -123,35 +166,54 @@ async function settle(): Promise<void> {
   for (let i = 0; i < 12; i += 1) await Promise.resolve();
 }
 
-class Wire implements Peer {
+export class Wire implements Peer {
   onFrame: (frame: Frame) => void = () => undefined;
   onGone: () => void = () => undefined;
   alive = true;
   closed: { readonly code: number; readonly reason: string } | undefined;
-  readonly #world: World;
+  receivedBytes = 0;
+  /** Nothing opens it. */
+  deaf = false;
+  /** Nothing passes: up, or down. */
+  mute = false;
+  readonly at: number;
+  readonly world: World;
+  readonly transport: TransportName;
+  /** Frames that the client sent. */
+  readonly sent: Frame[] = [];
   readonly #handlers: LinkHandlers;
+  readonly #first: readonly Frame[];
   /** Frames of one direction stay in order. */
   #upAt = 0;
   #downAt = 0;
 
-  constructor(world: World, handlers: LinkHandlers) {
-    this.#world = world;
+  constructor(world: World, transport: TransportName, handlers: LinkHandlers, first: readonly Frame[]) {
+    this.world = world;
+    this.transport = transport;
+    this.at = world.time;
     this.#handlers = handlers;
+    this.#first = first;
   }
 
   arrive(): void {
-    if (!this.alive) return;
-    this.#world.accept(this);
+    if (!this.alive || this.deaf) return;
+    this.world.accept(this);
     this.#handlers.opened();
+    for (const frame of this.#first) this.up(frame);
   }
 
   up(frame: Frame): void {
-    this.#upAt = Math.max(this.#upAt, this.#world.time + this.#world.latency());
-    this.#world.at(this.#upAt, () => this.alive && this.onFrame(frame));
+    this.sent.push(frame);
+    this.#upAt = Math.max(this.#upAt, this.world.time + this.world.latency());
+    this.world.at(this.#upAt, () => this.alive && !this.mute && this.onFrame(frame));
   }
 
   send(frame: Frame): void {
-    this.#down(() => this.#handlers.message(frame));
+    this.#down(() => {
+      if (this.mute) return;
+      this.receivedBytes += frame.length;
+      this.#handlers.message(frame);
+    });
   }
 
   close(code: number, reason = ""): void {
@@ -162,11 +224,11 @@ class Wire implements Peer {
     });
   }
 
-  cut(): void {
+  cut(failure?: Failure): void {
     if (!this.alive) return;
     this.alive = false;
     this.onGone();
-    this.#handlers.closed(1006, "");
+    this.#handlers.closed(1006, "", failure);
   }
 
   left(code: number, reason: string): void {
@@ -176,7 +238,7 @@ class Wire implements Peer {
   }
 
   #down(call: () => void): void {
-    this.#downAt = Math.max(this.#downAt, this.#world.time + this.#world.latency());
-    this.#world.at(this.#downAt, () => this.alive && call());
+    this.#downAt = Math.max(this.#downAt, this.world.time + this.world.latency());
+    this.world.at(this.#downAt, () => this.alive && call());
   }
 }

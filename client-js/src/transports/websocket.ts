@@ -32,6 +32,12 @@ function clip(reason: string): string {
   return new TextDecoder().decode(bytes, { stream: true });
 }
 
+/** The browser's own, if it has one. */
+export function sockets(): readonly Transport[] {
+  const { WebSocket: Socket } = globalThis as { readonly WebSocket?: unknown };
+  return typeof Socket === "function" ? [websocket(Socket as unknown as SocketConstructor)] : [];
+}
+
 /** A transport over sockets that `Socket` makes. */
 export function websocket(Socket: SocketConstructor): Transport {
   return {
@@ -41,7 +47,7 @@ export function websocket(Socket: SocketConstructor): Transport {
     available: () => true,
     open(base, handlers, options): Link {
       const url = websocketUrl(base);
-      if (options.attempt !== "") url.searchParams.set("id", options.attempt);
+      url.searchParams.set("id", options.attempt);
       let socket: SocketLike;
       try {
         socket = new Socket(url.href, ["throughline.v1"]);
@@ -58,7 +64,7 @@ function attach(socket: SocketLike, handlers: LinkHandlers, { first, probe }: Li
   let receivedBytes = 0;
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
-    if (first.length > 0) for (const frame of [...first, probe]) socket.send(frame);
+    for (const frame of [...first, probe]) socket.send(frame);
     handlers.opened();
   };
   socket.onmessage = ({ data }) => {

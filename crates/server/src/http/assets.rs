@@ -26,7 +26,7 @@ pub(super) struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static ASSETS: [Asset; 5] = [
+static ASSETS: [Asset; 6] = [
     Asset {
         path: "/",
         kind: "text/html; charset=utf-8",
@@ -49,6 +49,12 @@ static ASSETS: [Asset; 5] = [
         path: "/throughline/v1/client.js",
         kind: SCRIPT,
         bytes: include_bytes!("../../assets/throughline.js"),
+        policy: None,
+    },
+    Asset {
+        path: "/throughline/v1/client-websocket.js",
+        kind: SCRIPT,
+        bytes: include_bytes!("../../assets/throughline-websocket.js"),
         policy: None,
     },
     Asset {
