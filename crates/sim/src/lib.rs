@@ -5,10 +5,12 @@
 //! - [`random`]: all chance; [`pipe`]: connections and what the network does to them; [`framing`]: messages in bytes
 //! - [`realm`]: the server; [`actor`]: a client and its program
 //! - [`checker`]: the rules; [`world`]: the course of a run
+//! - [`pair`]: the sessions alone, light enough for a million runs
 
 pub mod actor;
 pub mod checker;
 pub mod framing;
+pub mod pair;
 pub mod pipe;
 pub mod random;
 pub mod realm;
