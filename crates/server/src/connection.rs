@@ -32,7 +32,7 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     let limit = Duration::from_millis(local.http.config.timeouts.head_ms);
     let mut phase = local.phase.clone();
     let first = tokio::select! {
-        first = tokio::time::timeout(limit, first_bytes(&mut stream)) => first,
+        first = tokio::time::timeout(limit, first_bytes(local, &stream)) => first,
         _ = phase.wait_for(|p| *p != Phase::Running) => return Ok(()),
     };
     let Ok(first) = first else {
@@ -47,21 +47,19 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
         local.link(stream, purpose, accepted.deflate, bytes.get_mut(head.len..).unwrap_or_default());
         return Ok(());
     }
-    serve_http(local, stream, bytes).await
+    // Kept apart, so that this task is small for the many that only become WebSocket connections.
+    Box::pin(serve_http(local, stream, bytes)).await
 }
 
 /// Reads until a request's head is whole, or is none.
-async fn first_bytes(stream: &mut TcpStream) -> io::Result<(Vec<u8>, Option<RequestHead>)> {
+async fn first_bytes(local: &Local, stream: &TcpStream) -> io::Result<(Vec<u8>, Option<RequestHead>)> {
     let mut bytes = Vec::new();
     loop {
         stream.readable().await?;
-        let start = bytes.len();
-        bytes.resize(start + HEAD_READ_BYTES, 0);
-        let read = stream.try_read(&mut bytes[start..]);
-        bytes.truncate(start + *read.as_ref().unwrap_or(&0));
-        match read {
+        let mut buffer = local.buffer.borrow_mut();
+        match stream.try_read(&mut buffer[..HEAD_READ_BYTES]) {
             Ok(0) => return Ok((bytes, None)),
-            Ok(_) => {}
+            Ok(n) => bytes.extend_from_slice(&buffer[..n]),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
             Err(e) => return Err(e),
         }

@@ -7,6 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use throughline_engine::{Engine, OpenError as EngineError};
 use throughline_store::{FjallStore, OpenError as StoreOpenError};
@@ -178,6 +181,7 @@ fn listen_on(address: SocketAddr) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
@@ -278,7 +282,7 @@ impl Parts {
     }
 }
 
-/// Accepts on a thread of its own, which only waits: the sockets live on the shards' runtimes.
+/// Accepts on a thread of its own, which hardly does more than wait: the sockets live on the shards' runtimes.
 struct Acceptor {
     listener: Arc<Socket>,
     thread: JoinHandle<Shards>,
@@ -306,10 +310,22 @@ impl Acceptor {
 
 impl Shards {
     fn accept(&self, listener: &Socket, connections_max: u64) {
+        let mut taken = 0;
         loop {
-            match listener.accept() {
-                Ok((socket, _)) => self.take(socket, connections_max),
-                Err(e) if e.kind() == io::ErrorKind::InvalidInput => return,
+            match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok(socket) => {
+                    self.take(socket.into(), connections_max);
+                    taken += 1;
+                }
+                Err(Errno::AGAIN) if taken > 0 => {
+                    // A shard on this processor has the new ones answered before more are taken; otherwise each that comes
+                    // in would interrupt it.
+                    std::thread::yield_now();
+                    taken = 0;
+                }
+                Err(Errno::AGAIN) => await_readable(listener),
+                Err(Errno::INVAL) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(e) => {
                     tracing::warn!("accepting a connection failed: {e}");
                     std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MS));
@@ -320,9 +336,6 @@ impl Shards {
 
     /// Gives a connection to the shard that has the fewest.
     fn take(&self, socket: Socket, connections_max: u64) {
-        if let Err(e) = socket.set_nonblocking(true) {
-            return tracing::warn!("a connection was lost before it was served: {e}");
-        }
         let total: usize = self.handles.iter().map(ShardHandle::load).sum();
         if total as u64 >= connections_max {
             tracing::warn!("limits.connections_max = {connections_max} is reached; a connection was refused");
@@ -334,4 +347,9 @@ impl Shards {
             shard.give(socket.into());
         }
     }
+}
+
+fn await_readable(listener: &Socket) {
+    // A failure shows in the accept that follows.
+    let _ = poll(&mut [PollFd::new(listener, PollFlags::IN)], None);
 }

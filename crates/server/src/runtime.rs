@@ -28,6 +28,8 @@ use crate::shard::{Common, LinkId, Mail, Mailbox, Purpose, ReadRequest, Shard, S
 const READ_BYTES: usize = 64 * 1024;
 /// Threads of a shard that read from the disk; more would only queue there.
 const BLOCKING_THREADS_MAX: usize = 8;
+/// Session ids taken from the operating system at once.
+const IDS_AT_ONCE: usize = 16;
 /// Notes for which a shard keeps room.
 const NOTES_KEPT_MAX: usize = 1024;
 /// Milliseconds between looks at whether a stopping shard has emptied.
@@ -144,7 +146,7 @@ impl ShardHandle {
 pub(crate) struct Local {
     shard: RefCell<Shard<Stream>>,
     /// Bytes of whichever connection is being read.
-    buffer: RefCell<Vec<u8>>,
+    pub(crate) buffer: RefCell<Vec<u8>>,
     /// Readers of links that take no input for now.
     paused: RefCell<HashMap<LinkId, Waker>>,
     /// Tasks that wait until a link can be written to. A socket that is dropped wakes nobody.
@@ -183,7 +185,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
     let wake = Arc::clone(&work);
     let mailbox = Arc::new(Mailbox::new(move || wake.notify_one()));
     let ShardStart { settings, common, http, clock, phase } = start;
-    let shard = Shard::new(&common, settings, Arc::clone(&mailbox), random, clock.now());
+    let shard = Shard::new(&common, settings, Arc::clone(&mailbox), session_ids(), clock.now());
     let local = Rc::new(Local {
         shard: RefCell::new(shard),
         buffer: RefCell::new(vec![0; READ_BYTES]),
@@ -214,16 +216,25 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
     writer.abort();
 }
 
-/// 128 bits from the operating system, for session ids.
-fn random() -> u128 {
-    let mut bytes = [0; 16];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => u128::from_ne_bytes(bytes),
-        Err(e) => {
-            // Ids that could be guessed would let one client take over another's session.
-            tracing::error!("the system gives no random numbers: {e}; ending");
-            std::process::abort()
+/// Gives session ids of 128 random bits. The operating system is asked for several at a time.
+fn session_ids() -> impl FnMut() -> u128 {
+    let mut ids = [[0; 16]; IDS_AT_ONCE];
+    let mut used = ids.len();
+    move || {
+        if used == ids.len() {
+            random(ids.as_flattened_mut());
+            used = 0;
         }
+        used += 1;
+        u128::from_ne_bytes(std::mem::take(&mut ids[used - 1]))
+    }
+}
+
+fn random(bytes: &mut [u8]) {
+    if let Err(e) = getrandom::fill(bytes) {
+        // Ids that could be guessed would let one client take over another's session.
+        tracing::error!("the system gives no random numbers: {e}; ending");
+        std::process::abort()
     }
 }
 
