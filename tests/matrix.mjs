@@ -125,6 +125,7 @@ class Run {
       carriers: this.carriers(report.diary, settledAt, brokenUntil),
       backMs,
       requests: this.box.requests.map(({ kind }) => kind),
+      told: [...new Set(report.failures.filter(([at]) => at < brokenUntil).map(([, ...words]) => words.join(" ")))],
       diary: report.diary.map(({ at, transport }) => [at - this.startedAt, transport]),
       openings: this.box.openings.map(({ at, transport }) => [at - this.startedAt, transport]),
       path: report.path,

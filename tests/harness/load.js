@@ -7,10 +7,11 @@ const DIARY_MS = 20;
 
 class Load {
   constructor(Session, { realm, name, rate, pattern }) {
-    Object.assign(this, { name, received: [], acknowledged: 0, faults: [], gaps: 0, duplicates: 0, diary: [] });
+    Object.assign(this, { name, received: [], acknowledged: 0, faults: [], gaps: 0, duplicates: 0, diary: [], failures: [] });
     this.startedAt = Date.now();
     this.session = new Session(realm);
     this.session.on("error", (error) => this.faults.push(String(error.message)));
+    this.session.on("failure", ({ transport, failure }) => this.failures.push([Date.now(), transport, failure]));
     this.session.on("gap", () => (this.gaps += 1));
     this.session.subscribe(`${name}/down`, (event) => this.take(event), { from: "all" });
     this.stop = steady(rate, pattern, (n) => this.publish(n));
@@ -43,9 +44,9 @@ class Load {
   }
 
   report() {
-    const { startedAt, firstEventMs, acknowledged, faults, gaps, duplicates, diary, published } = this;
+    const { startedAt, firstEventMs, acknowledged, faults, gaps, duplicates, diary, failures, published } = this;
     const counts = { received: this.received.length, acknowledged, published, gaps, duplicates };
-    return { startedAt, firstEventMs, faults: faults.slice(0, 10), ...counts, diary, path: JSON.stringify(this.session.path), state: this.session.state };
+    return { startedAt, firstEventMs, faults: faults.slice(0, 10), ...counts, diary, failures, path: JSON.stringify(this.session.path), state: this.session.state };
   }
 }
 

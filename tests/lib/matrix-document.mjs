@@ -26,7 +26,7 @@ export function line(browser, result) {
     `WebSocket again after ${seconds(backMs)}`,
   ];
   if (findings.length === 0) return `${words.join(" ")}\n`;
-  const told = { diary: result.diary, openings: result.openings, path: result.path, findings };
+  const told = { diary: result.diary, told: result.told, openings: result.openings, path: result.path, findings };
   return `${words.join(" ")}\n  FAILED ${JSON.stringify(told)}\n`;
 }
 
@@ -42,12 +42,13 @@ function table({ name, version, results }) {
     wrong(result.events),
     result.repeated,
     result.row.name === "healthy" ? "-" : seconds(result.backMs),
+    result.told.join(", ") || "-",
   ]);
   return [
     `## ${name}: ${version.replace("/", " ")}`,
     "",
-    "| Row | First event | Must be under | Carried by | Attempts a minute | Events | Lost / doubled / reordered | Publishes repeated | WebSocket again |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| Row | First event | Must be under | Carried by | Attempts a minute | Events | Lost / doubled / reordered | Publishes repeated | WebSocket again | What the client said of it |",
+    "|---|---|---|---|---|---|---|---|---|---|",
     ...cells.map((row) => `| ${row.join(" | ")} |`),
     "",
   ];
@@ -72,6 +73,7 @@ export function document(browsers, { rate, seconds: length, switches }) {
     "- **Lost / doubled / reordered**: of the events of both directions, as their receivers got them. All must be 0.",
     "- **Publishes repeated**: those whose answer was lost, and which the realm recognised when they came again.",
     "- **WebSocket again**: from lifting the fault for good to the session being carried by WebSocket. 60 s are allowed.",
+    "- **What the client said of it**: the failures that the session told the application before the fault was first lifted.",
     "",
     "A healthy path must see one WebSocket handshake and no other request.",
     "",
