@@ -48,6 +48,7 @@ impl Driver {
         let (commands, deadline) = self.step();
         for command in commands {
             match command {
+                LinkCommand::Doubt | LinkCommand::Trust => {}
                 LinkCommand::Open => self.opening = Some(Box::pin(open(self.url.clone(), self.options.clone()))),
                 LinkCommand::Close { code, reason } => self.close_link(code, reason, deadline.is_none()).await,
             }

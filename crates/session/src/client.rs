@@ -1,11 +1,13 @@
 //! A session at the client, over all its links: sections 1, 4 to 7 of PROTOCOL.md.
 
+mod adopt;
 mod delay;
 mod event;
 mod link;
 mod publishes;
 mod subscriptions;
 
+pub use adopt::{Adoption, Greeting, Report};
 pub use event::{
     ClientEvent, ClientSettings, ClientState, Cursor, LinkCommand, LinkLoss, PublishError, PublishFault,
     SubscribeError, SubscriptionId,
@@ -58,7 +60,14 @@ pub struct ClientSession {
     publishes: Publishes,
     subscriptions: Subscriptions,
     due: Due,
+    reports: VecDeque<Report>,
     drain: Option<u64>,
+    /// Heartbeat interval of the last link that was left, and how many silent ones it had survived.
+    learned: Option<(u64, u32)>,
+    /// How many links were adopted.
+    adoptions: u64,
+    /// How many links were left because they were doubted, since something was answered.
+    doubts: u32,
     events: VecDeque<ClientEvent>,
     commands: VecDeque<LinkCommand>,
 }
@@ -85,7 +94,11 @@ impl ClientSession {
             publishes: Publishes::default(),
             subscriptions: Subscriptions::default(),
             due: Due::default(),
+            reports: VecDeque::new(),
             drain: None,
+            learned: None,
+            adoptions: 0,
+            doubts: 0,
             events: VecDeque::new(),
             commands: VecDeque::new(),
         };
@@ -181,6 +194,9 @@ impl ClientSession {
             return Some(request);
         }
         self.session?;
+        if let Some(report) = self.reports.pop_front() {
+            return Some(report.into());
+        }
         let window = self.limits.map_or(1, |l| l.publishes_max);
         self.publishes.next(window, &mut self.last_number)
     }
@@ -212,8 +228,10 @@ impl ClientSession {
     }
 
     /// Any bytes came on the link.
-    pub const fn heard(&mut self, now: u64) {
-        self.phase.heard(now);
+    pub fn heard(&mut self, now: u64) {
+        if self.phase.heard(now) {
+            self.commands.push_back(LinkCommand::Trust);
+        }
     }
 
     /// A message came on the link, decoded as far as it could be.
@@ -229,6 +247,7 @@ impl ClientSession {
         if let Err(text) = outcome {
             self.violated(now, text);
         }
+        self.rest();
     }
 
     fn take(&mut self, now: u64, message: ServerMessage) -> Result<(), String> {
@@ -276,10 +295,12 @@ impl ClientSession {
         if self.session.is_some_and(|own| own != session) {
             return Err("the server answered with another session than the one presented".into());
         }
+        if !self.phase.is_open() {
+            self.events.push_back(ClientEvent::StateChanged(ClientState::Open));
+        }
+        self.phase = Phase::open(now, heartbeat);
         let resumed = self.session.replace(session).is_some();
         self.limits = Some(limits);
-        self.phase = Phase::open(now, heartbeat);
-        self.events.push_back(ClientEvent::StateChanged(ClientState::Open));
         self.events.push_back(ClientEvent::Welcome { session, limits, resumed });
         while let Some((id, bytes)) = self.publishes.too_large(limits.event_bytes) {
             let limit = limits.event_bytes;
@@ -291,6 +312,7 @@ impl ClientSession {
     }
 
     fn published(&mut self, number: u64, result: Result<Reply, ReplyError>) -> Result<(), String> {
+        self.doubts = 0;
         if matches!(&result, Err(error) if error.is(ErrorCode::Draining)) {
             // It stays in the queue, and goes out first on the next link.
             self.publishes.hold();

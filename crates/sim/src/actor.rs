@@ -155,6 +155,7 @@ impl Actor {
     fn obey(&mut self, now: u64) -> Result<(), Violation> {
         while let Some(command) = self.session.poll_link() {
             match command {
+                LinkCommand::Doubt | LinkCommand::Trust => {}
                 LinkCommand::Open => self.link = Link::Opening(now + self.random.below(200)),
                 LinkCommand::Close { code, reason } => {
                     if let Link::Open { shared, out, framing, hurt } = &mut self.link {

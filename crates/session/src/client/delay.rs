@@ -2,6 +2,8 @@
 
 use throughline_wire::close::Reconnect;
 
+use crate::random::Random;
+
 /// The first delay is random below this, milliseconds.
 const FIRST_MS: u64 = 250;
 /// No delay is longer, milliseconds.
@@ -15,12 +17,12 @@ const LATER: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Delays {
     attempt: u32,
-    random: u64,
+    random: Random,
 }
 
 impl Delays {
     pub(super) const fn new(seed: u64) -> Delays {
-        Delays { attempt: 0, random: seed }
+        Delays { attempt: 0, random: Random::new(seed) }
     }
 
     /// The last link was a good one.
@@ -40,11 +42,6 @@ impl Delays {
 
     /// A random number of 0 to `bound`.
     pub(super) fn random(&mut self, bound: u64) -> u64 {
-        // SplitMix64: any seed will do, even 0.
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.saturating_add(1).max(1)
+        self.random.up_to(bound)
     }
 }

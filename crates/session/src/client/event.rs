@@ -70,6 +70,11 @@ pub enum LinkCommand {
     /// Open one. To be answered by [`link_opened`](super::ClientSession::link_opened) or
     /// [`link_lost`](super::ClientSession::link_lost).
     Open,
+    /// Something is outstanding on the link and nothing comes, not even the answer to a ping: it may be worth looking for
+    /// another one beside it. Only links that were [adopted](super::ClientSession::adopt) are doubted.
+    Doubt,
+    /// The link that was doubted has spoken again.
+    Trust,
     /// Close it with this code and reason, or stop opening it. The session has forgotten it already: nothing of it may
     /// be handed to the session any more, and `link_lost` is not to be called for it.
     Close {

@@ -14,6 +14,48 @@ const HEARTBEAT_MS: (u64, u64) = (100, 600_000);
 /// What stands for "no code came" in events (RFC 6455 section 7.1.5).
 const NO_CODE: u16 = 1006;
 
+/// An open link's life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pulse {
+    since: u64,
+    heartbeat: u64,
+    heard: u64,
+    /// When the last heartbeat's ping was due, until something is heard.
+    pinged: Option<u64>,
+    paused: bool,
+    /// Heartbeats that found the link silent and were answered.
+    survived: u32,
+    doubt: Doubt,
+}
+
+/// Whether something is outstanding and nothing comes.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    /// How long this may last, twice, milliseconds; `None`: for ever.
+    wait: Option<u64>,
+    /// Since when.
+    since: Option<u64>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Calm,
+    Asked,
+    Told,
+}
+
+impl Doubt {
+    const NONE: Doubt = Doubt { wait: None, since: None, stage: Stage::Calm };
+
+    const fn deadline(&self) -> Option<u64> {
+        match (self.wait, self.since, self.stage) {
+            (Some(wait), Some(since), Stage::Calm | Stage::Asked) => Some(since.saturating_add(wait)),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Phase {
     /// Between links.
@@ -22,8 +64,8 @@ pub(super) enum Phase {
     Opening { deadline: u64 },
     /// The link is open, `welcome` has not come.
     Greeting { deadline: u64 },
-    /// Welcomed at `since`.
-    Open { since: u64, heartbeat: u64, heard: u64, pinged: Option<u64>, paused: bool },
+    /// Welcomed.
+    Open(Pulse),
     /// For good.
     Closed,
 }
@@ -31,43 +73,91 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) fn open(now: u64, heartbeat: u64) -> Phase {
         let heartbeat = heartbeat.clamp(HEARTBEAT_MS.0, HEARTBEAT_MS.1);
-        Phase::Open { since: now, heartbeat, heard: now, pinged: None, paused: false }
+        Phase::Open(Pulse {
+            since: now,
+            heartbeat,
+            heard: now,
+            pinged: None,
+            paused: false,
+            survived: 0,
+            doubt: Doubt::NONE,
+        })
     }
 
     /// True when messages can be sent.
     pub(super) const fn linked(&self) -> bool {
-        matches!(self, Phase::Greeting { .. } | Phase::Open { .. })
+        matches!(self, Phase::Greeting { .. } | Phase::Open(_))
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        matches!(self, Phase::Open { .. })
+        matches!(self, Phase::Open(_))
+    }
+
+    pub(super) const fn pulse(&self) -> Option<&Pulse> {
+        if let Phase::Open(pulse) = self { Some(pulse) } else { None }
+    }
+
+    /// From now on the link is doubted after twice so much silence.
+    pub(super) const fn doubt_after(&mut self, wait: u64) {
+        if let Phase::Open(pulse) = self {
+            pulse.doubt.wait = Some(wait);
+        }
     }
 
     pub(super) const fn state(&self) -> ClientState {
         match *self {
             Phase::Waiting { until } => ClientState::Waiting { until },
             Phase::Opening { .. } | Phase::Greeting { .. } => ClientState::Connecting,
-            Phase::Open { .. } => ClientState::Open,
+            Phase::Open(_) => ClientState::Open,
             Phase::Closed => ClientState::Closed,
         }
     }
 
-    pub(super) const fn deadline(&self) -> Option<u64> {
-        match *self {
+    pub(super) fn deadline(&self) -> Option<u64> {
+        match self {
             Phase::Waiting { until: at } | Phase::Opening { deadline: at } | Phase::Greeting { deadline: at } => {
-                Some(at)
+                Some(*at)
             }
-            Phase::Open { heartbeat, pinged: Some(at), paused: false, .. } => Some(at.saturating_add(heartbeat * 2)),
-            Phase::Open { heartbeat, pinged: Some(at), .. } => Some(at.saturating_add(heartbeat)),
-            Phase::Open { heartbeat, heard, .. } => Some(heard.saturating_add(heartbeat)),
+            Phase::Open(pulse) => Some(pulse.deadline()),
             Phase::Closed => None,
         }
     }
 
-    pub(super) const fn heard(&mut self, now: u64) {
-        if let Phase::Open { heard, pinged, .. } = self {
-            *heard = now;
-            *pinged = None;
+    /// True when the link had been doubted.
+    pub(super) fn heard(&mut self, now: u64) -> bool {
+        let Phase::Open(pulse) = self else { return false };
+        pulse.heard = now;
+        if pulse.pinged.take().is_some() {
+            pulse.survived += 1;
+        }
+        // Whether anything is still outstanding is looked at when its time has come.
+        pulse.doubt.since = pulse.doubt.since.map(|_| now);
+        core::mem::replace(&mut pulse.doubt.stage, Stage::Calm) == Stage::Told
+    }
+}
+
+impl Pulse {
+    /// The interval of this link and how many silent ones it has survived.
+    pub(super) const fn learned(&self) -> (u64, u32) {
+        (self.heartbeat, self.survived)
+    }
+
+    /// True when nothing was heard for twice the wait though something was outstanding.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubt.stage == Stage::Told
+    }
+
+    fn deadline(&self) -> u64 {
+        let own = self.life_deadline();
+        if self.paused { own } else { self.doubt.deadline().map_or(own, |at| at.min(own)) }
+    }
+
+    const fn life_deadline(&self) -> u64 {
+        let Pulse { heartbeat, heard, .. } = *self;
+        match self.pinged {
+            Some(at) if self.paused => at.saturating_add(heartbeat),
+            Some(at) => at.saturating_add(heartbeat * 2),
+            None => heard.saturating_add(heartbeat),
         }
     }
 }
@@ -76,17 +166,64 @@ impl ClientSession {
     /// The caller stops reading from the link, to hold the server back. Until [`resume`](Self::resume) silence is no sign
     /// of death, and the session pings at each heartbeat so that the server hears it live.
     pub const fn pause(&mut self) {
-        if let Phase::Open { paused, .. } = &mut self.phase {
-            *paused = true;
+        if let Phase::Open(pulse) = &mut self.phase {
+            pulse.paused = true;
         }
     }
 
     /// The caller reads again. A new link is always one that is read.
-    pub const fn resume(&mut self, now: u64) {
-        if let Phase::Open { paused, heard, pinged, .. } = &mut self.phase {
-            *paused = false;
-            *heard = now;
-            *pinged = None;
+    pub fn resume(&mut self, now: u64) {
+        if let Phase::Open(pulse) = &mut self.phase {
+            pulse.paused = false;
+            pulse.heard = now;
+            pulse.pinged = None;
+            pulse.doubt.since = pulse.doubt.since.map(|_| now);
+        }
+    }
+
+    /// A message that [`poll_transmit`](Self::poll_transmit) gave is on its way: silence counts from here.
+    pub fn transmitted(&mut self, now: u64) {
+        let awaits = self.awaits();
+        if let Phase::Open(Pulse { doubt, .. }) = &mut self.phase
+            && awaits
+        {
+            doubt.since.get_or_insert(now);
+        }
+    }
+
+    /// When nothing is outstanding, silence says nothing.
+    pub(super) fn rest(&mut self) {
+        let awaits = self.awaits();
+        if let Phase::Open(Pulse { doubt, .. }) = &mut self.phase
+            && !awaits
+        {
+            doubt.since = None;
+        }
+    }
+
+    /// True while something is to come.
+    fn awaits(&self) -> bool {
+        let pinged = self.phase.pulse().is_some_and(|p| p.pinged.is_some());
+        self.drain.is_none() && (pinged || self.publishes.awaits() || self.subscriptions.awaits())
+    }
+
+    fn tick_doubt(&mut self, now: u64) {
+        let awaits = self.awaits();
+        let Phase::Open(Pulse { doubt, paused: false, .. }) = &mut self.phase else { return };
+        if doubt.deadline().is_none_or(|at| now < at) {
+            return;
+        }
+        match doubt.stage {
+            Stage::Calm if !awaits => doubt.since = None,
+            Stage::Calm => {
+                (doubt.stage, doubt.since) = (Stage::Asked, Some(now));
+                self.due.ping = true;
+            }
+            Stage::Asked => {
+                doubt.stage = Stage::Told;
+                self.commands.push_back(LinkCommand::Doubt);
+            }
+            Stage::Told => {}
         }
     }
 
@@ -95,6 +232,7 @@ impl ClientSession {
         if self.phase.deadline().is_none_or(|at| now < at) {
             return;
         }
+        self.tick_doubt(now);
         match &mut self.phase {
             Phase::Closed => {}
             Phase::Waiting { .. } => {
@@ -109,12 +247,13 @@ impl ClientSession {
                 let text = format!("no welcome came within {} ms of the handshake", self.settings.open_timeout_ms);
                 self.given_up(now, text);
             }
-            Phase::Open { pinged, paused, heard, .. } => {
-                if pinged.is_none() || *paused {
-                    *pinged = Some(now);
+            Phase::Open(pulse) if now < pulse.life_deadline() => {}
+            Phase::Open(pulse) => {
+                if pulse.pinged.is_none() || pulse.paused {
+                    pulse.pinged = Some(now);
                     self.due.ping = true;
                 } else {
-                    let text = format!("nothing was heard for {} ms", now.saturating_sub(*heard));
+                    let text = format!("nothing was heard for {} ms", now.saturating_sub(pulse.heard));
                     self.given_up(now, text);
                 }
             }
@@ -144,7 +283,7 @@ impl ClientSession {
 
     /// The link has ended without the session's doing, or it could not be opened.
     pub fn link_lost(&mut self, now: u64, loss: LinkLoss) {
-        if matches!(self.phase, Phase::Opening { .. } | Phase::Greeting { .. } | Phase::Open { .. }) {
+        if matches!(self.phase, Phase::Opening { .. } | Phase::Greeting { .. } | Phase::Open(_)) {
             self.lost(now, loss);
         }
     }
@@ -166,13 +305,7 @@ impl ClientSession {
     }
 
     fn next_link(&mut self, now: u64, loss: LinkLoss, when: Reconnect, asked: u64) {
-        if let Phase::Open { since, .. } = self.phase
-            && now.saturating_sub(since) >= STABLE_MS
-        {
-            self.delays.reset();
-        }
-        self.due = Due::default();
-        self.publishes.rewind();
+        self.leave_link(now);
         let drain = self.drain.take();
         if when == Reconnect::Never {
             self.end(loss);
@@ -185,6 +318,18 @@ impl ClientSession {
         self.phase = Phase::Waiting { until: now.saturating_add(asked).saturating_add(wait) };
         self.events.push_back(ClientEvent::LinkLost(loss));
         self.events.push_back(ClientEvent::StateChanged(self.phase.state()));
+    }
+
+    /// What was sent on the link that is left counts as not sent.
+    pub(super) fn leave_link(&mut self, now: u64) {
+        if let Phase::Open(Pulse { since, .. }) = self.phase
+            && now.saturating_sub(since) >= STABLE_MS
+        {
+            self.delays.reset();
+        }
+        self.learned = self.phase.pulse().map(Pulse::learned).or(self.learned);
+        self.due = Due::default();
+        self.publishes.rewind();
     }
 
     fn end(&mut self, loss: LinkLoss) {
@@ -203,7 +348,7 @@ impl ClientSession {
         match self.phase {
             Phase::Closed => return,
             Phase::Waiting { .. } => {}
-            Phase::Opening { .. } | Phase::Greeting { .. } | Phase::Open { .. } => {
+            Phase::Opening { .. } | Phase::Greeting { .. } | Phase::Open(_) => {
                 self.order_close(CloseCode::Normal, &reason);
             }
         }

@@ -67,6 +67,11 @@ impl Publishes {
         self.held = false;
     }
 
+    /// True while one that was sent on this link has no answer.
+    pub(super) const fn awaits(&self) -> bool {
+        self.sent > 0 && !self.held
+    }
+
     /// Nothing more is to be sent on this link.
     pub(super) const fn hold(&mut self) {
         self.held = true;

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use throughline_wire::event::{Eid, Event};
 use throughline_wire::message::{ClientMessage, ErrorCode, From, Gap, GapReason, Reply, ReplyError};
@@ -26,6 +27,20 @@ struct Subscription {
     /// The history changed, and the gap that says so has not come on this link: where the new history begins.
     ahead: Option<Cursor>,
 }
+
+/// A subscription that was asked for in the first flight of a link that no session had adopted yet.
+#[derive(Clone, Debug)]
+pub(super) struct Flown {
+    /// Id of the request.
+    id: u64,
+    subscription: SubscriptionId,
+    channel: Arc<str>,
+    /// It named a cursor, so that whatever comes begins at or before where the subscription stands by now.
+    anchored: bool,
+}
+
+/// Stands for a subscription that is not wanted (any more); no subscription has this id.
+const NOBODY: SubscriptionId = SubscriptionId(0);
 
 #[derive(Debug)]
 enum Request {
@@ -111,6 +126,45 @@ impl Subscriptions {
         }
     }
 
+    /// Asks for every subscription on a link that is not adopted yet.
+    pub(super) fn greet(&self, last_number: &mut u64) -> (Vec<ClientMessage>, Vec<Flown>) {
+        let ask = |(id, subscription): (&SubscriptionId, &Subscription)| {
+            *last_number += 1;
+            let (from, channel) = (subscription.position(), subscription.channel.clone());
+            let anchored = matches!(from, From::After { .. });
+            let flown = Flown { id: *last_number, subscription: *id, channel: channel.clone(), anchored };
+            (ClientMessage::Subscribe { id: *last_number, channel: (*channel).into(), from }, flown)
+        };
+        self.all.iter().map(ask).unzip()
+    }
+
+    /// A new link whose first flight held these requests. `fresh`: nothing has moved a cursor since; otherwise a request
+    /// without a cursor may have begun after events that were not given, and is made anew with one. `spoiled`: events that
+    /// came were lost, and all requests are made anew.
+    pub(super) fn adopt(&mut self, flown: Vec<Flown>, fresh: bool, spoiled: bool) {
+        self.relink();
+        self.outbox.clear();
+        for Flown { id, subscription, channel, anchored } in flown {
+            match self.all.get_mut(&subscription) {
+                Some(wanted) if fresh || (anchored && !spoiled) => {
+                    wanted.request = id;
+                    self.asked.insert(id, Request::Subscribe(subscription, channel));
+                }
+                _ => {
+                    self.asked.insert(id, Request::Subscribe(NOBODY, channel.clone()));
+                    self.outbox.push_back(Request::Unsubscribe(channel));
+                }
+            }
+        }
+        let missing = self.all.iter().filter(|(_, s)| s.request == 0);
+        self.outbox.extend(missing.map(|(id, s)| Request::Subscribe(*id, s.channel.clone())));
+    }
+
+    /// True while a request of this link has no answer.
+    pub(super) fn awaits(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Subscriptions { last: self.last, ..Subscriptions::default() };
     }
@@ -125,10 +179,7 @@ impl Subscriptions {
                 Request::Subscribe(subscription, _) => {
                     let Some(subscription) = self.all.get_mut(subscription) else { continue };
                     subscription.request = id;
-                    let from = match subscription.cursor {
-                        Some(Cursor { epoch, eid }) => From::After { after: eid, epoch },
-                        None => subscription.from,
-                    };
+                    let from = subscription.position();
                     ClientMessage::Subscribe { id, channel: (*subscription.channel).into(), from }
                 }
             };
@@ -267,6 +318,14 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    /// Where it goes on on a new link.
+    const fn position(&self) -> From {
+        match self.cursor {
+            Some(Cursor { epoch, eid }) => From::After { after: eid, epoch },
+            None => self.from,
+        }
+    }
+
     /// The server said where this subscription goes on. Being told is not being given: of the events between the own
     /// cursor and the server's, a gap has to tell first, and the link may end before it has come.
     fn begin(&mut self, told: Cursor) {

@@ -1,0 +1,65 @@
+//! A round: which transport is tried next.
+
+use alloc::vec::Vec;
+
+use throughline_wire::path::Transport;
+
+/// One search for a link that works.
+#[derive(Debug)]
+pub(super) struct Round {
+    list: Vec<Transport>,
+    tried: Vec<Transport>,
+    /// Worked before: it is started sooner than others, beside the walk.
+    beside: Option<Transport>,
+    /// It has started something.
+    begun: bool,
+    /// Of the walk, what was started last: the number of the attempt, and its transport.
+    walk: Option<(u64, Transport)>,
+}
+
+impl Round {
+    /// `running` are tried already. `hurried`: what worked before is the first.
+    pub(super) fn new(
+        list: Vec<Transport>,
+        running: Vec<Transport>,
+        worked: Option<Transport>,
+        hurried: bool,
+    ) -> Round {
+        let beside = worked.filter(|t| list.contains(t) && !running.contains(t));
+        let begun = hurried && beside.is_some();
+        Round { list, tried: running, beside, begun, walk: None }
+    }
+
+    fn left(&self) -> impl Iterator<Item = Transport> {
+        self.list.iter().copied().filter(|t| !self.tried.contains(t))
+    }
+
+    /// True when the next one is what worked before, which waits less.
+    pub(super) const fn is_hurried(&self) -> bool {
+        self.begun && self.beside.is_some()
+    }
+
+    /// What is tried next; `runs` tells of an attempt whether it has not failed. `None` when everything was tried.
+    pub(super) fn next(&self, runs: impl Fn(u64) -> bool) -> Option<Transport> {
+        if self.begun && self.beside.is_some() {
+            return self.beside;
+        }
+        let wanted = self.walk.and_then(|(attempt, last)| {
+            let silent = runs(attempt);
+            self.left().find(|t| if silent { t.group() > last.group() } else { *t > last })
+        });
+        wanted.or_else(|| self.left().next())
+    }
+
+    pub(super) fn started(&mut self, attempt: u64, transport: Transport) {
+        self.tried.push(transport);
+        let besides = self.begun && self.beside == Some(transport);
+        if self.beside == Some(transport) {
+            self.beside = None;
+        }
+        if !besides {
+            self.walk = Some((attempt, transport));
+        }
+        self.begun = true;
+    }
+}
