@@ -160,6 +160,7 @@ impl Client {
     fn obey(&mut self, net: &mut Net) {
         while let Some(command) = self.session.poll_link() {
             match command {
+                LinkCommand::Doubt | LinkCommand::Trust => {}
                 LinkCommand::Open => self.begin(net),
                 LinkCommand::Close { .. } => {
                     if let Some(live) = self.live.take() {
