@@ -121,7 +121,7 @@ system_tests() {
 }
 
 stage_system() {
-    system_tests tests/session tests/websocket tests/foreign tests/middlebox
+    system_tests tests/session tests/websocket tests/transports tests/foreign tests/middlebox
 }
 
 stage_browsers() {

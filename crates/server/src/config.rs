@@ -17,10 +17,11 @@ use throughline_wire::event::check_channel_name;
 use throughline_wire::message::Limits as Announced;
 
 pub use document::render;
-pub use origins::{BadOrigin, Origin, OriginRule};
+pub use origins::{BadOrigin, Grant, Origin, OriginRule};
 pub use raw::ConfigError;
 pub use settings::{
-    ChannelDefaults, Config, Limits, Origins, SECTIONS, SETTINGS, Section, Setting, Storage, Timeouts, WebSocket,
+    ChannelDefaults, Config, Limits, LongPoll, Origins, SECTIONS, SETTINGS, Section, Setting, Storage, Timeouts,
+    WebSocket,
 };
 pub use value::{LogLevel, Rule, UnknownLevel};
 
@@ -138,10 +139,16 @@ impl Config {
         self.configured.iter().map(|channel| (channel.name.clone(), channel.attributes)).collect()
     }
 
+    /// Longest message of a client, bytes: an event's data with escapes or base64, and its header.
+    pub(crate) fn message_bytes_max(&self) -> u64 {
+        self.limits.event_bytes_max.saturating_mul(2).saturating_add(65_536)
+    }
+
     /// What the server's end of every link is told.
     pub fn session_settings(&self) -> ServerSettings {
         ServerSettings {
             heartbeat_ms: self.timeouts.heartbeat_ms,
+            heartbeat_max_ms: self.timeouts.heartbeat_max_ms,
             connect_timeout_ms: self.timeouts.connect_ms,
             limits: Announced {
                 event_bytes: self.limits.event_bytes_max,

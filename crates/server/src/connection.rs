@@ -1,27 +1,32 @@
 //! From an accepted connection to what it speaks: its first bytes are looked at, a WebSocket handshake is answered
-//! here, everything else goes to hyper, also when a kept-alive connection asks for an upgrade later.
+//! here, everything else goes to hyper. A request there that opens a stream or asks for an upgrade takes the connection over.
 
+mod replay;
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use throughline_wire::ws::handshake::{self, Accepted, RequestHead};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
-use crate::http::{self, Body};
-use crate::runtime::{Local, Phase};
-use crate::shard::Purpose;
-use crate::upgrade;
+use crate::http::{self, Body, cors};
+use crate::runtime::{Local, Phase, WebSocketStart};
+use crate::shard::{Network, Purpose};
+use crate::transport::{self, Outcome, StreamStart};
+use crate::upgrade::{self, Handshake};
+use replay::Replay;
 
 /// Bytes read at a time while a request's head is awaited.
 const HEAD_READ_BYTES: usize = 4096;
@@ -29,6 +34,7 @@ const HEAD_READ_BYTES: usize = 4096;
 /// Serves a connection to its end.
 pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::Result<()> {
     let mut stream = TcpStream::from_std(socket)?;
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let limit = Duration::from_millis(local.http.config.timeouts.head_ms);
     let mut phase = local.phase.clone();
     let first = tokio::select! {
@@ -40,15 +46,15 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     };
     let (bytes, head) = first?;
     if let Some(head) = head
-        && let Some((purpose, accepted)) = sniff(local, &head)
+        && let Some((start, accepted)) = sniff(local, peer, &head)
     {
         stream.write_all(&accepted.response_head()).await?;
         let mut bytes = bytes;
-        local.link(stream, purpose, accepted.deflate, bytes.get_mut(head.len..).unwrap_or_default());
+        local.link(stream, start, bytes.get_mut(head.len..).unwrap_or_default());
         return Ok(());
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
-    Box::pin(serve_http(local, stream, bytes)).await
+    Box::pin(serve_http(local, stream, peer, bytes)).await
 }
 
 /// Reads until a request's head is whole, or is none.
@@ -73,136 +79,126 @@ async fn first_bytes(local: &Local, stream: &TcpStream) -> io::Result<(Vec<u8>, 
 }
 
 /// A WebSocket handshake that succeeds; all others are answered by the HTTP service.
-fn sniff(local: &Local, head: &RequestHead) -> Option<(Purpose, Accepted)> {
-    let headers = || head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    let path = head.target.split('?').next().unwrap_or_default();
+fn sniff(local: &Local, peer: Option<IpAddr>, head: &RequestHead) -> Option<(WebSocketStart, Accepted)> {
+    let (path, query) = head.target.split_once('?').map_or((&*head.target, None), |(path, query)| (path, Some(query)));
     let purpose = upgrade::purpose(path)?;
-    if head.version == 0 || !handshake::wants_websocket(headers()) {
+    let headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    if head.version == 0 || !handshake::wants_websocket(headers.iter().copied()) {
         return None;
     }
-    upgrade::accept(&local.http, purpose, &head.method, headers()).ok().map(|accepted| (purpose, accepted))
+    let handshake = Handshake { purpose, http_1_0: false, method: &head.method, query, headers: &headers };
+    let accepted = upgrade::accept(&local.http, &handshake).ok()?;
+    let network = Network::of(peer, handshake.find("x-forwarded-for").as_deref());
+    Some((WebSocketStart { purpose, deflate: accepted.deflate, network }, accepted))
 }
 
-async fn serve_http(local: &Rc<Local>, stream: TcpStream, first: Vec<u8>) -> io::Result<()> {
-    let patience = Duration::from_millis(local.http.config.timeouts.body_ms);
-    let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, stalled: None });
-    let service = service_fn(|request| answer(Rc::clone(local), request));
-    let connection = hyper::server::conn::http1::Builder::new()
+/// What a request makes of its connection: no request comes on it any more.
+enum Takeover {
+    WebSocket(WebSocketStart, Accepted),
+    Stream(StreamStart),
+}
+
+/// A connection that speaks HTTP, as its requests see it.
+struct Wire {
+    peer: Option<IpAddr>,
+    takeover: Cell<Option<Takeover>>,
+    /// True while earlier answers are not written yet.
+    behind: Rc<Cell<bool>>,
+}
+
+async fn serve_http(local: &Rc<Local>, stream: TcpStream, peer: Option<IpAddr>, first: Vec<u8>) -> io::Result<()> {
+    let timeouts = &local.http.config.timeouts;
+    let wire = Rc::new(Wire { peer, takeover: Cell::new(None), behind: Rc::default() });
+    let patience = Duration::from_millis(timeouts.body_ms);
+    let behind = Rc::clone(&wire.behind);
+    let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, behind, stalled: None });
+    let service = service_fn(|request| Box::pin(answer(Rc::clone(local), Rc::clone(&wire), request)));
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(local.http.config.timeouts.head_ms))
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
+        .header_read_timeout(Duration::from_millis(timeouts.head_ms))
+        .serve_connection(io, service);
     let mut phase = local.phase.clone();
-    tokio::select! {
-        done = connection.as_mut() => done.map_err(io::Error::other),
-        _ = phase.wait_for(|p| *p != Phase::Running) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await.map_err(io::Error::other)
+    let mut stopping = pin!(phase.wait_for(|p| *p != Phase::Running));
+    let mut told = false;
+    let takeover = poll_fn(|cx| {
+        if !told && stopping.as_mut().poll(cx).is_ready() {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let ended = connection.poll_without_shutdown(cx);
+        match wire.takeover.take() {
+            // Answers to earlier requests come first.
+            Some(takeover) if ended.is_pending() && wire.behind.get() => wire.takeover.set(Some(takeover)),
+            Some(takeover) => return Poll::Ready(Ok(Some(takeover))),
+            None => {}
+        }
+        ended.map_ok(|()| None)
+    });
+    let takeover = takeover.await.map_err(io::Error::other)?;
+    let parts = connection.into_parts();
+    let Replay { first, mut stream, .. } = parts.io.into_inner();
+    match takeover {
+        None => stream.shutdown().await,
+        Some(Takeover::Stream(start)) => {
+            local.stream_link(stream, start);
+            Ok(())
+        }
+        Some(Takeover::WebSocket(start, accepted)) => {
+            let mut early = [parts.read_buf.as_ref(), first.as_ref()].concat();
+            stream.write_all(&accepted.response_head()).await?;
+            local.link(stream, start, &mut early);
+            Ok(())
         }
     }
 }
 
-async fn answer(local: Rc<Local>, mut request: Request<Incoming>) -> Result<Response<Body>, std::convert::Infallible> {
-    let Some(purpose) = upgrade::purpose(request.uri().path()) else {
+async fn answer(
+    local: Rc<Local>,
+    wire: Rc<Wire>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, std::convert::Infallible> {
+    let path = request.uri().path();
+    let takeover = if request.method() == Method::OPTIONS {
+        return Ok(http::serve(request, &local.http).await);
+    } else if let Some(purpose) = upgrade::purpose(path) {
+        match handshake_by_hyper(&local, purpose, wire.peer, &request) {
+            Ok((start, accepted)) => Takeover::WebSocket(start, accepted),
+            Err(refused) => return Ok(*refused),
+        }
+    } else if let Some(kind) = transport::Kind::of(path) {
+        match transport::serve(&local, kind, wire.peer, request).await {
+            Outcome::Stream(start) => Takeover::Stream(start),
+            Outcome::Answer(response) => return Ok(response),
+        }
+    } else {
         return Ok(http::serve(request, &local.http).await);
     };
+    wire.takeover.set(Some(takeover));
+    // Whoever polls the connection takes it from here.
+    std::future::pending().await
+}
+
+fn handshake_by_hyper(
+    local: &Local,
+    purpose: Purpose,
+    peer: Option<IpAddr>,
+    request: &Request<Incoming>,
+) -> Result<(WebSocketStart, Accepted), Box<Response<Body>>> {
     // The map's own iterator cannot be cloned, and a handshake is looked through several times.
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let headers = headers.iter().copied();
-    let accepted = match upgrade::accept(&local.http, purpose, request.method().as_str(), headers) {
-        Ok(accepted) => accepted,
-        Err(refusal) => return Ok(refusal.response()),
+    let http_1_0 = request.version() < Version::HTTP_11;
+    let handshake = Handshake {
+        purpose,
+        http_1_0,
+        method: request.method().as_str(),
+        query: request.uri().query(),
+        headers: &headers,
     };
-    let upgraded = hyper::upgrade::on(&mut request);
-    let deflate = accepted.deflate;
-    tokio::task::spawn_local({
-        let local = Rc::clone(&local);
-        async move {
-            let Ok(upgraded) = upgraded.await else { return };
-            let Ok(parts) = upgraded.downcast::<TokioIo<Replay>>() else { return };
-            let replay = parts.io.into_inner();
-            let mut early = [parts.read_buf.as_ref(), replay.first.as_ref()].concat();
-            local.link(replay.stream, purpose, deflate, &mut early);
-        }
-    });
-    Ok(switching(&accepted))
-}
-
-fn switching(accepted: &Accepted) -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    for (name, value) in accepted.headers() {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().append(name, value);
-        }
-    }
-    response
-}
-
-/// A connection whose first bytes were read already, and whose peer has to take what it asked for.
-#[derive(Debug)]
-struct Replay {
-    first: Bytes,
-    stream: TcpStream,
-    /// How long the peer may take nothing of an answer.
-    patience: Duration,
-    /// Runs while it takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Replay {
-    /// Gives the outcome of a write on, or ends the connection when the peer has taken nothing for too long: what waits
-    /// for it would be held as long as it likes.
-    fn written(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if outcome.is_ready() {
-            self.stalled = None;
-            return outcome;
-        }
-        let patience = self.patience;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        timer.as_mut().poll(cx).map(|()| {
-            let text = "the client took nothing of an answer in time (timeouts.body_ms)";
-            Err(io::Error::new(io::ErrorKind::TimedOut, text))
-        })
-    }
-}
-
-impl AsyncRead for Replay {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let n = self.first.len().min(buf.remaining());
-        buf.put_slice(&self.first.split_to(n));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Replay {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.written(cx, outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(cx, outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    let accepted = upgrade::accept(&local.http, &handshake).map_err(|refused| {
+        let mut response = refused.response();
+        cors::allow(request.headers(), &local.http.config.origins, response.headers_mut());
+        Box::new(response)
+    })?;
+    let network = Network::of(peer, handshake.find("x-forwarded-for").as_deref());
+    Ok((WebSocketStart { purpose, deflate: accepted.deflate, network }, accepted))
 }

@@ -3,12 +3,14 @@
 //! [`serve`] answers one request and touches no socket. WebSocket handshakes are not its matter, but
 //! share its policy on origins ([`origin_allowed`]) and the shape of its errors ([`error`]).
 
-mod answer;
+pub(crate) mod answer;
 mod assets;
 mod body;
 mod channels;
+pub(crate) mod cors;
+mod diagnose;
 mod events;
-mod request;
+pub(crate) mod request;
 mod route;
 
 use std::fmt;
@@ -16,18 +18,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use throughline_engine::Engine;
 
 use crate::config::{Config, Origins};
 use crate::metrics::Metrics;
+use crate::transport::Directory;
 use answer::{Fault, whole};
+use request::Query;
 use route::Route;
 
 pub use answer::{bad_origin, error, full_response};
 pub use body::Body;
+pub(crate) use diagnose::{Attempt, Attempts};
 
 /// What every request is answered from.
 pub struct Context {
@@ -37,6 +42,10 @@ pub struct Context {
     pub config: Arc<Config>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The links that requests may reach.
+    pub(crate) links: Arc<Directory>,
+    /// WebSocket handshakes that clients may ask about.
+    pub(crate) attempts: Attempts,
     now: fn() -> u64,
     draining: AtomicBool,
     /// Bytes of request bodies that are held at this moment.
@@ -52,7 +61,9 @@ impl fmt::Debug for Context {
 impl Context {
     /// `now` gives the time in milliseconds since 1970.
     pub fn new(engine: Arc<Engine>, config: Arc<Config>, metrics: Arc<Metrics>, now: fn() -> u64) -> Context {
-        Context { engine, config, metrics, now, draining: AtomicBool::new(false), held: AtomicU64::new(0) }
+        let (links, attempts) = (Arc::default(), Attempts::default());
+        let (draining, held) = (AtomicBool::new(false), AtomicU64::new(0));
+        Context { engine, config, metrics, links, attempts, now, draining, held }
     }
 
     /// From now on nothing new is accepted.
@@ -86,9 +97,17 @@ where
 {
     let (head, body) = request.into_parts();
     let response = respond(&head, body, context).await.unwrap_or_else(Fault::into_response);
+    complete(&head, context, response)
+}
+
+/// What every answer goes through last.
+pub(crate) fn complete(head: &Parts, context: &Context, mut response: Response<Body>) -> Response<Body> {
     context.metrics.http_requests.inc();
     if response.status().as_u16() >= 400 {
         context.metrics.http_errors.inc();
+    }
+    if cors::concerns(head.uri.path()) {
+        cors::allow(&head.headers, &context.config.origins, response.headers_mut());
     }
     answer::finish(&head.method, response)
 }
@@ -97,12 +116,15 @@ async fn respond<B>(head: &Parts, body: B, context: &Context) -> Result<Response
 where
     B: hyper::body::Body<Data = Bytes>,
 {
+    if head.method == Method::OPTIONS && cors::concerns(head.uri.path()) {
+        return cors::preflight(head, &context.config.origins);
+    }
     let route = Route::of(head.uri.path())?;
     if !route.methods().contains(&head.method) {
         return Err(method_not_allowed(&route, &head.method));
     }
     if !head.method.is_safe() {
-        check_origin(head, context)?;
+        cors::check(&head.headers, &context.config.origins)?;
         if context.is_draining() {
             return Err(Fault::draining());
         }
@@ -111,6 +133,7 @@ where
         (Route::Asset(asset), _) => Ok(assets::answer(asset, head)),
         (Route::Health, _) => Ok(health(context)),
         (Route::Metrics, _) => metrics(context).await,
+        (Route::Diagnose, _) => diagnose(head, context),
         (Route::Channels, _) => channels::list(context).await,
         (Route::Channel(name), &Method::PUT) => channels::create(name, head, body, context).await,
         (Route::Channel(name), &Method::DELETE) => channels::delete(name, context).await,
@@ -130,16 +153,12 @@ fn method_not_allowed(route: &Route, method: &Method) -> Fault {
     }
 }
 
-/// A page of another site can make a browser send requests that change things; the browser tells where it came from.
-fn check_origin(head: &Parts, context: &Context) -> Result<(), Fault> {
-    let host = head.headers.get(HOST).and_then(|value| value.to_str().ok());
-    for origin in head.headers.get_all(ORIGIN) {
-        let text = String::from_utf8_lossy(origin.as_bytes());
-        if !origin_allowed(&text, host, &context.config.origins) {
-            return Err(Fault::bad_origin(&text));
-        }
+fn diagnose(head: &Parts, context: &Context) -> Result<Response<Body>, Fault> {
+    let query = Query::lenient(head)?;
+    match query.get("id") {
+        Some(id) => Ok(context.attempts.answer(id)),
+        None => Err(Fault::bad_request("the query gives no id: /throughline/v1/diagnose?id=...")),
     }
-    Ok(())
 }
 
 fn health(context: &Context) -> Response<Body> {

@@ -8,9 +8,12 @@ pub mod config;
 mod connection;
 pub mod http;
 pub mod metrics;
+mod network;
 mod realm;
 mod runtime;
 pub mod shard;
+mod socket;
+mod transport;
 mod upgrade;
 
 pub use realm::{Realm, StartError, run};

@@ -65,8 +65,6 @@ impl Gauge {
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
 pub struct Metrics {
-    /// WebSocket links that are open.
-    pub links_open: Gauge,
     /// Events written to links; one for each subscriber that an event is given to.
     pub delivered: Counter,
     /// Bytes of events written to links, as they are on the wire.
@@ -77,6 +75,8 @@ pub struct Metrics {
     pub http_requests: Counter,
     /// Of these, those that were refused or failed: status 400 and above.
     pub http_errors: Counter,
+    /// Links that are open, in the order of [`Transport::ALL`].
+    open: [Gauge; Transport::ALL.len()],
     closed: [Counter; CloseCode::ALL.len()],
     path_failures: Family<PathFailure, PrometheusCounter>,
     engine: EngineNumbers,
@@ -138,7 +138,7 @@ impl Metrics {
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("throughline");
         let links: Family<Vec<(&'static str, &'static str)>, PrometheusGauge> = Family::default();
-        let websocket = Gauge(links.get_or_create(&vec![("transport", "websocket")]).clone());
+        let open = Transport::ALL.map(|t| Gauge(links.get_or_create(&vec![("transport", t.name())]).clone()));
         registry.register("links_open", "Links that are open", links);
         let codes: Family<Vec<(&'static str, String)>, PrometheusCounter> = Family::default();
         let closed = CloseCode::ALL.map(|code| {
@@ -147,12 +147,12 @@ impl Metrics {
         });
         registry.register("links_closed", "Links that the realm closed, by close code", codes);
         let metrics = Metrics {
-            links_open: websocket,
             delivered: Counter::default(),
             bytes_out: Counter::default(),
             gaps: Counter::default(),
             http_requests: Counter::default(),
             http_errors: Counter::default(),
+            open,
             closed,
             path_failures: Family::default(),
             engine: EngineNumbers::default(),
@@ -186,6 +186,13 @@ impl Metrics {
         self.path_failures.get_or_create(&vec![("transport", transport), ("failure", failure)]).inc();
     }
 
+    /// Links of a transport that are open.
+    pub fn links_open(&self, transport: Transport) -> &Gauge {
+        let [best, others @ ..] = &self.open;
+        // The array has an entry for each, in the order of their ranks.
+        usize::from(transport.rank()).checked_sub(1).and_then(|at| others.get(at)).unwrap_or(best)
+    }
+
     /// Counts a link that the realm closed.
     pub fn link_closed(&self, code: CloseCode) {
         if let Some((_, counter)) = CloseCode::ALL.iter().zip(&self.closed).find(|(known, _)| **known == code) {
@@ -210,9 +217,9 @@ mod tests {
     #[test]
     fn what_is_counted_is_shown() {
         let metrics = Metrics::new();
-        metrics.links_open.inc();
-        metrics.links_open.inc();
-        metrics.links_open.dec();
+        metrics.links_open(Transport::WebSocket).inc();
+        metrics.links_open(Transport::WebSocket).inc();
+        metrics.links_open(Transport::WebSocket).dec();
         metrics.delivered.add(7);
         metrics.bytes_out.add(70);
         metrics.link_closed(CloseCode::Heartbeat);
@@ -220,6 +227,7 @@ mod tests {
         let text = metrics.render(&totals);
         for line in [
             "throughline_links_open{transport=\"websocket\"} 1",
+            "throughline_links_open{transport=\"jsonp-poll\"} 0",
             "throughline_events_delivered_total 7",
             "throughline_delivered_bytes_total 70",
             "throughline_links_closed_total{code=\"4001\",name=\"heartbeat\"} 1",

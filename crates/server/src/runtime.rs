@@ -4,17 +4,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use socket2::SockRef;
+use bytes::Bytes;
 use throughline_wire::ws::deflate::Agreed;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
@@ -22,7 +20,11 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use crate::clock::Clock;
 use crate::connection;
 use crate::http::Context as HttpContext;
-use crate::shard::{Common, LinkId, Mail, Mailbox, Purpose, ReadRequest, Shard, ShardSettings, Sock};
+use crate::shard::{
+    Common, HttpLink, LinkId, Mail, Mailbox, Network, PieceDone, Purpose, ReadRequest, Shard, ShardSettings,
+};
+use crate::socket::Stream;
+use crate::transport::{Place, PollSlot, Reserved, StreamStart};
 
 /// Bytes read from one connection before another has its turn.
 const READ_BYTES: usize = 64 * 1024;
@@ -34,46 +36,6 @@ const IDS_AT_ONCE: usize = 16;
 const NOTES_KEPT_MAX: usize = 1024;
 /// Milliseconds between looks at whether a stopping shard has emptied.
 const STOP_POLL_MS: u64 = 20;
-
-/// A connection of the operating system.
-#[derive(Debug)]
-pub(crate) struct Stream(pub(crate) TcpStream);
-
-impl Stream {
-    /// Reads once. A read that does not fill the buffer has emptied the socket, and the runtime is told so: otherwise
-    /// every message costs a second system call that finds nothing.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut short = None;
-        let full = self.0.try_io(Interest::READABLE, || {
-            let n = rustix::io::read(&self.0, &mut *buffer)?;
-            if n == 0 || n == buffer.len() {
-                return Ok(n);
-            }
-            short = Some(n);
-            Err(io::ErrorKind::WouldBlock.into())
-        });
-        short.map_or(full, Ok)
-    }
-}
-
-impl Sock for Stream {
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn shutdown(&self) {
-        // An error means that the connection is gone already.
-        let _ = SockRef::from(&self.0).shutdown(Shutdown::Write);
-    }
-
-    fn abort(&self) {
-        let _ = SockRef::from(&self.0).shutdown(Shutdown::Both);
-    }
-}
 
 /// What the realm asks of its shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +124,14 @@ pub(crate) struct Local {
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
+/// What a WebSocket link begins with.
+#[derive(Debug)]
+pub(crate) struct WebSocketStart {
+    pub(crate) purpose: Purpose,
+    pub(crate) deflate: Option<Agreed>,
+    pub(crate) network: Option<Network>,
+}
+
 /// What one read of a connection came to.
 enum Reading {
     /// The socket holds nothing more for now.
@@ -244,20 +214,72 @@ impl Local {
     pub(crate) fn link(
         self: &Rc<Self>,
         socket: TcpStream,
-        purpose: Purpose,
-        deflate: Option<Agreed>,
+        WebSocketStart { purpose, deflate, network }: WebSocketStart,
         early: &mut [u8],
     ) {
         let now = self.clock.now();
         let id = {
             let mut shard = self.shard.borrow_mut();
-            let id = shard.open(now, Stream(socket), purpose, deflate);
+            let id = shard.open(now, Stream::Tcp(socket), purpose, deflate);
+            shard.set_network(id, network);
             shard.on_bytes(now, id, early);
             id
         };
         self.work.notify_one();
         // A task of its own, since the one that answered the handshake is many times as large.
         spawn_local(Rc::clone(self).read_loop(id));
+    }
+
+    /// Opens a link on a connection whose request asked for a stream, and has it read to its end.
+    pub(crate) fn stream_link(self: &Rc<Self>, socket: TcpStream, start: StreamStart) {
+        let StreamStart { http, piece, reserved } = start;
+        let id = self.http_link(Stream::Tcp(socket), http, piece);
+        reserved.fill(Place { mailbox: Arc::clone(&self.mailbox), link: id, slot: None });
+        let reading = Rc::clone(self).read_loop(id);
+        spawn_local(async move {
+            reading.await;
+            drop(reserved);
+        });
+    }
+
+    /// Opens a link on polls.
+    pub(crate) fn poll_link(
+        self: &Rc<Self>,
+        slot: Arc<PollSlot>,
+        http: HttpLink,
+        piece: Option<Bytes>,
+        reserved: Reserved,
+    ) -> Place {
+        let id = self.http_link(Stream::Poll(Arc::clone(&slot)), http, piece);
+        let place = Place { mailbox: Arc::clone(&self.mailbox), link: id, slot: Some(slot) };
+        reserved.fill(place.clone());
+        let local = Rc::clone(self);
+        spawn_local(async move {
+            local.await_over(id).await;
+            drop(reserved);
+        });
+        place
+    }
+
+    fn http_link(&self, stream: Stream, http: HttpLink, piece: Option<Bytes>) -> LinkId {
+        let now = self.clock.now();
+        let mut shard = self.shard.borrow_mut();
+        let id = shard.open_http(now, stream, http);
+        if let Some(piece) = piece {
+            shard.on_piece(now, id, 1, &piece, PieceDone::new(|_| ()));
+        }
+        self.work.notify_one();
+        id
+    }
+
+    /// Forgets a link on polls when it is over.
+    async fn await_over(self: Rc<Self>, id: LinkId) {
+        poll_fn(|cx| match self.shard.borrow().sock(id) {
+            Some(stream) => stream.poll_over(cx),
+            None => Poll::Ready(()),
+        })
+        .await;
+        self.forget(id);
     }
 
     /// Reads a link to its end. Nothing but a reference and the id lives over the wait: this is what an idle
@@ -272,11 +294,15 @@ impl Local {
             }
         }
         self.paused.borrow_mut().remove(&id);
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.forget(id);
+    }
+
+    fn forget(&self, id: LinkId) {
         self.shard.borrow_mut().remove(id);
         if let Some(waker) = self.blocked.borrow_mut().remove(&id) {
             waker.wake();
         }
-        self.load.fetch_sub(1, Ordering::Relaxed);
         self.work.notify_one();
     }
 
@@ -288,7 +314,7 @@ impl Local {
             return Poll::Pending;
         }
         match shard.sock(id) {
-            Some(stream) => stream.0.poll_read_ready(cx).map(|ready| ready.is_ok()),
+            Some(stream) => stream.poll_readable(cx),
             None => Poll::Ready(false),
         }
     }
@@ -382,7 +408,7 @@ impl Local {
     async fn await_writable(self: Rc<Self>, id: LinkId) {
         poll_fn(|cx| {
             let ready = match self.shard.borrow().sock(id) {
-                Some(stream) => stream.0.poll_write_ready(cx).map(drop),
+                Some(stream) => stream.poll_writable(cx),
                 None => Poll::Ready(()),
             };
             if ready.is_pending() {

@@ -1,4 +1,4 @@
-//! A shard: one thread's share of the WebSocket connections, and how events reach them.
+//! A shard: one thread's share of the links, and how events reach them.
 //!
 //! The shard does not take care of reading, waiting or time: it is handed bytes, mail and the time, writes through
 //! [`Sock`], and says what it waits for. So it runs under a runtime as well as in a simulation. The obligations of
@@ -11,13 +11,16 @@
 //! - read from a link only while [`Shard::wants_input`], and [`Shard::remove`] it when its connection has ended.
 
 mod frames;
+mod framing;
 mod input;
 mod link;
 mod mail;
+mod open;
 mod pull;
 mod sock;
 #[cfg(test)]
 mod tests;
+mod uplink;
 mod wheel;
 
 use std::collections::{HashMap, VecDeque};
@@ -26,25 +29,33 @@ use std::sync::Arc;
 
 use slab::Slab;
 use throughline_engine::{Channel, Engine, ReadLimit, WatcherId};
-use throughline_session::{ServerSession, ServerSettings};
+use throughline_session::ServerSettings;
 use throughline_wire::close::CloseCode;
 use throughline_wire::event::Eid;
+use throughline_wire::http::CHUNK_END;
 use throughline_wire::message::{CloseReason, ServerMessage};
-use throughline_wire::ws::{self, Decoder, Role, deflate};
+use throughline_wire::path::{Group, Transport};
+use throughline_wire::ws::{self, deflate};
 
 use crate::metrics::Metrics;
-use frames::{Encoder, FrameLogs, Framing};
-use link::{End, Life, Link};
+use frames::{Encoder, FrameLogs};
+use framing::Framing;
+use link::{End, Inlet, Life, Link};
 use pull::Slot;
 use wheel::Wheel;
 
+pub use crate::network::Network;
 pub use mail::{Mail, Mailbox};
+pub use open::{HttpLink, Purpose};
 pub use sock::Sock;
+pub use uplink::{PieceDone, PieceOutcome};
 
 /// Smallest page read for one link, bytes of event bodies.
 pub(crate) const PAGE_BYTES_MIN: u32 = 16 * 1024;
 /// Largest page read for one link.
 pub(crate) const PAGE_BYTES_MAX: u32 = 512 * 1024;
+/// Interval of links on polls, milliseconds: a poll that is held is no silence, and is held for up to 25 s.
+const POLL_HEARTBEAT_MS: u64 = 30_000;
 /// How long a peer may take to answer a close frame, milliseconds.
 const CLOSE_MS: u64 = 3_000;
 /// How often frames of quiet channels are let go, milliseconds.
@@ -66,15 +77,6 @@ pub struct Now {
     pub monotonic: u64,
     /// Milliseconds since 1970-01-01T00:00Z.
     pub unix: u64,
-}
-
-/// What a WebSocket connection is opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A session.
-    Session,
-    /// Giving back every message as it came.
-    Echo,
 }
 
 /// A read from the disk that a link needs. Carry out `channel.read_stored(after, limit, now)` off the shard's thread
@@ -107,6 +109,14 @@ pub struct ShardSettings {
 }
 
 impl ShardSettings {
+    /// What holds for links on a transport.
+    fn session_of(&self, transport: Transport) -> ServerSettings {
+        match transport.group() {
+            Group::WebSocket | Group::Streams => self.session,
+            Group::Polls => self.session.with_fixed_heartbeat(self.session.heartbeat_ms.max(POLL_HEARTBEAT_MS)),
+        }
+    }
+
     /// Largest message of a link, bytes: an event's data with escapes or base64, and its header.
     fn message_bytes_max(&self) -> usize {
         (self.session.limits.event_bytes as usize).saturating_mul(2).saturating_add(65_536)
@@ -211,30 +221,6 @@ impl<S: Sock> Shard<S> {
         }
     }
 
-    /// Takes over a connection whose WebSocket handshake is done.
-    pub fn open(&mut self, now: Now, sock: S, purpose: Purpose, deflate: Option<deflate::Agreed>) -> LinkId {
-        self.generation = self.generation.wrapping_add(1);
-        let end = match purpose {
-            Purpose::Session => End::Session(ServerSession::new(now.monotonic)),
-            Purpose::Echo => End::Echo(now.monotonic),
-        };
-        let decoder = Decoder::new(Role::Server, deflate.is_some());
-        let mut link = Link::new(sock, self.generation, Framing::of(deflate.as_ref()), decoder, end);
-        if let Some(agreed) = deflate {
-            link.deflate = true;
-            link.inflater = agreed
-                .client_context_takeover
-                .then(|| Box::new(deflate::Inflater::new(agreed.client_max_window_bits, true)));
-        }
-        let id = LinkId { key: self.links.insert(link) as u32, generation: self.generation };
-        self.counts.links_open.inc();
-        self.wheel.insert(id, self.deadline(id));
-        if self.draining {
-            self.drain_link(id);
-        }
-        id
-    }
-
     /// Forgets a link whose connection has ended, and gives its socket back.
     pub fn remove(&mut self, id: LinkId) -> Option<S> {
         self.link_mut(id)?;
@@ -242,7 +228,7 @@ impl<S: Sock> Shard<S> {
         for sub in &link.subs {
             self.leave(sub.slot, sub.index);
         }
-        self.counts.links_open.dec();
+        self.counts.links_open(link.transport).dec();
         Some(link.sock)
     }
 
@@ -266,6 +252,8 @@ impl<S: Sock> Shard<S> {
     pub fn wants_input(&mut self, id: LinkId) -> bool {
         let over = self.over_limits(id);
         match self.link_mut(id) {
+            // Its input comes in other ways, and its connection is read to see its end.
+            Some(Link { inlet: Inlet::Http(_), .. }) => true,
             Some(link) => {
                 link.paused = over;
                 !over
@@ -298,6 +286,8 @@ impl<S: Sock> Shard<S> {
             match note {
                 Mail::Dirty(number) => self.mark_dirty(number),
                 Mail::Deleted(number) => self.deleted(number),
+                Mail::Heard(link) => self.heard(now, link),
+                Mail::Piece { link, number, bytes, done } => self.on_piece(now, link, number, &bytes, done),
                 Mail::Published { link, id, weight, result } => self.published(link, id, weight, result),
                 Mail::Stored { link, channel, after, page } => match page {
                     Ok(page) => self.stored(link, channel, after, &page),
@@ -354,8 +344,10 @@ impl<S: Sock> Shard<S> {
     }
 
     fn expire_link(&mut self, now: Now, id: LinkId) {
-        let settings = self.settings.session;
-        let Some(link) = self.link_mut(id) else { return };
+        let Shard { links, settings, .. } = self;
+        let link = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation);
+        let Some(link) = link else { return };
+        let settings = settings.session_of(link.transport);
         match (&mut link.life, &mut link.end) {
             (Life::Closing { deadline, .. }, _) => {
                 *deadline = now.monotonic + CLOSE_MS;
@@ -377,7 +369,7 @@ impl<S: Sock> Shard<S> {
         match (&link.life, &link.end) {
             (Life::Closing { deadline, .. }, _) => *deadline,
             (Life::Open, End::Echo(heard)) => heard + ECHO_IDLE_MS,
-            (Life::Open, End::Session(session)) => session.deadline(&self.settings.session),
+            (Life::Open, End::Session(session)) => session.deadline(&self.settings.session_of(link.transport)),
         }
     }
 
@@ -427,7 +419,7 @@ impl<S: Sock> Shard<S> {
         let Some(link) = links.get(id.key as usize) else { return };
         let head = |slot: u32| slots.get(slot as usize).map_or(Eid::NONE, |s| s.channel.head());
         let given = link.subs.iter().all(|s| !s.reading && s.cursor >= head(s.slot));
-        if link.is_open() && link.inflight == 0 && given && !link.has_pending() {
+        if link.is_open() && link.inflight == 0 && given && !link.is_behind() {
             self.close(now, id, CloseReason::new(CloseCode::Drain, "the server is stopping"), true);
         }
     }
@@ -460,9 +452,11 @@ impl<S: Sock> Shard<S> {
         if self.over_limits(id) {
             return;
         }
-        if let Some(link) = self.link_mut(id)
-            && std::mem::take(&mut link.paused)
-        {
+        let Some(link) = self.link_mut(id) else { return };
+        if let Inlet::Http(uplink) = &mut link.inlet {
+            uplink.release();
+        }
+        if std::mem::take(&mut link.paused) {
             self.resumed.push(id);
         }
     }
@@ -471,20 +465,32 @@ impl<S: Sock> Shard<S> {
     fn send(&mut self, id: LinkId, message: &ServerMessage) {
         let Shard { links, encoder, .. } = self;
         if let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) {
-            encoder.message(Framing::PLAIN, message, link.control());
+            encoder.message(link.framing.control(), message, link.control());
         }
         self.enqueue(id);
     }
 
     /// Begins to close a link. With `answer`, the peer's close frame is awaited; without, what it sends is ignored.
     fn close(&mut self, now: Now, id: LinkId, reason: CloseReason, answer: bool) {
-        let Some(link) = self.link_mut(id) else { return };
-        if !link.is_open() {
-            return;
-        }
-        ws::write_close(link.control(), reason.code.code(), &reason.reason);
-        link.life = Life::Closing { deadline: now.monotonic + CLOSE_MS, finish: !answer };
-        self.counts.link_closed(reason.code);
+        let Shard { links, encoder, .. } = self;
+        let link = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation);
+        let Some(link) = link.filter(|l| l.is_open()) else { return };
+        let (code, deadline) = (reason.code, now.monotonic + CLOSE_MS);
+        let finish = match link.framing {
+            Framing::Plain | Framing::Deflated(_) => {
+                ws::write_close(link.control(), code.code(), &reason.reason);
+                !answer
+            }
+            Framing::Http { chunked, .. } => {
+                let message = ServerMessage::Close { code: code.code(), reason: reason.reason };
+                encoder.message(link.framing, &message, link.control());
+                let end: &[u8] = if chunked { CHUNK_END } else { &[] };
+                link.control().extend_from_slice(end);
+                true
+            }
+        };
+        link.life = Life::Closing { deadline, finish };
+        self.counts.link_closed(code);
         self.wheel.insert(id, now.monotonic + CLOSE_MS);
         self.enqueue(id);
         self.note_resumed(id);

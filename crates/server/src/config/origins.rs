@@ -93,7 +93,30 @@ fn authority_parts(authority: &str) -> Option<(Box<str>, Option<u16>)> {
     legal.then(|| (host.to_ascii_lowercase().into_boxed_str(), port))
 }
 
+/// On what ground a page is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// It comes from the realm's own address, or its origin is listed: it may bring its user's credentials.
+    Own,
+    /// Every page is allowed, or every page whose origin is not told.
+    Any,
+}
+
 impl Origins {
+    /// True when every page is allowed.
+    pub fn any(&self) -> bool {
+        self.allowed.contains(&OriginRule::Any)
+    }
+
+    /// On what ground a page is allowed, by the rules of [`Origins::allow`]; `None` when it is not.
+    pub fn grant(&self, origin: &str, host: Option<&str>) -> Option<Grant> {
+        let named = match origin.parse::<Origin>() {
+            Ok(origin) => origin.is_own(host) || self.allowed.contains(&OriginRule::Exactly(origin)),
+            Err(_) => false,
+        };
+        if named { Some(Grant::Own) } else { self.allow(origin, host).then_some(Grant::Any) }
+    }
+
     /// Whether a request with this `Origin` header and this `Host` header comes from a page that is allowed.
     ///
     /// A page from the realm's own address is: one whose origin has the scheme `http` or `https` and the host and port of
@@ -101,7 +124,7 @@ impl Origins {
     /// the page was loaded when a proxy in front ends TLS, so both are taken. Otherwise an entry of `origins.allowed` has to have
     /// the same scheme, host and port.
     pub fn allow(&self, origin: &str, host: Option<&str>) -> bool {
-        if self.allowed.contains(&OriginRule::Any) {
+        if self.any() {
             return true;
         }
         if origin == "null" {

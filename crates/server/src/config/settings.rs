@@ -203,6 +203,10 @@ settings! {
         /// 1 KiB of the realm's memory besides the system's own buffers, and one file descriptor: raise the
         /// system's limit of open files with it.
         connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";
+        /// Most links on polls (`long-poll`, `jsonp-poll`) at a time; one more is answered 503. Such a link has a connection only
+        /// while it asks, so `connections_max` does not bound it. Each may hold up to 128 KiB that its client
+        /// has not taken or not acknowledged.
+        poll_links_max: u64 = "20000", count("links", 0, 10_000_000), "5000";
         /// Largest data of one event; more is refused with `event_too_large`. Every link may be sending one such event, so
         /// the worst case in memory is this times the number of connections. Large things are better
         /// stored elsewhere and announced by an event.
@@ -243,6 +247,9 @@ settings! {
         /// firewalls forget connections that are silent for longer than some tens of seconds: lower is safer,
         /// higher spares batteries and mobile networks.
         heartbeat_ms: u64 = "10000", ms(1000, 600_000), "5000";
+        /// Longest interval that a client is granted in place of `heartbeat_ms` when it asks for one, as clients do that have learned what
+        /// their path bears; the shortest is 5 seconds. Links on polls have 30 seconds whatever is asked.
+        heartbeat_max_ms: u64 = "25000", ms(1000, 600_000), "60000";
         /// How long a stopping realm goes on giving clients what is theirs before it ends their connections. Clients return
         /// after a random delay up to this, so that they do not come all at once.
         drain_ms: u64 = "10000", ms(0, 600_000), "30000";
@@ -260,6 +267,14 @@ settings! {
         /// Whether a client may compress each message with the help of those before. It makes small messages from clients smaller and
         /// costs some tens of KiB of memory for every such link.
         client_context_takeover: bool = "false", Rule::Flag, "true";
+    }
+
+    /// Links on polls.
+    long_poll: LongPoll = "long_poll"
+    {
+        /// How long a poll is held at most when there is nothing to say. Clients begin with less and learn what their path
+        /// bears. Lower it when a proxy in front of the realm ends requests that are silent for as long.
+        hold_max_ms: u64 = "25000", ms(1000, 25_000), "12000";
     }
 
     /// What channels keep when their creator does not say: channels that come into being by use, and attributes left out of

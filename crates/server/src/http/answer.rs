@@ -17,7 +17,7 @@ const MARK: HeaderName = HeaderName::from_static("throughline");
 const RETRY_AFTER_S: &str = "1";
 
 /// An answer with a body and no type yet.
-pub(super) fn whole(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn whole(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -83,48 +83,53 @@ fn error_json(error: &ReplyError) -> Vec<u8> {
 
 /// A request that was not fulfilled.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     status: StatusCode,
     error: ReplyError,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Fault {
-    pub(super) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Fault {
+    pub(crate) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Fault {
         let error = ReplyError { code: code.into(), message: message.into(), limit: None };
         Fault { status, error, headers: Vec::new() }
     }
 
-    pub(super) fn bad_request(message: impl Into<String>) -> Fault {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Fault {
         Fault::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    pub(super) fn bad_event(message: impl Into<String>) -> Fault {
+    pub(crate) fn bad_event(message: impl Into<String>) -> Fault {
         ReplyError::new(ErrorCode::BadEvent, message).into()
     }
 
-    pub(super) fn bad_origin(origin: &str) -> Fault {
+    pub(crate) fn bad_origin(origin: &str) -> Fault {
         let message = format!(
             "pages from the origin {origin:?} may not use this realm; to allow them, add it to origins.allowed"
         );
         Fault::new(StatusCode::FORBIDDEN, "bad_origin", message)
     }
 
-    pub(super) fn draining() -> Fault {
+    pub(crate) fn draining() -> Fault {
         ReplyError::new(ErrorCode::Draining, "the realm is stopping; repeat in a moment").into()
     }
 
-    pub(super) fn limit(mut self, limit: u64) -> Fault {
+    pub(crate) fn limit(mut self, limit: u64) -> Fault {
         self.error.limit = Some(limit);
         self
     }
 
-    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Fault {
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Fault {
         self.headers.push((name, value));
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Body> {
+    /// What went wrong.
+    pub(crate) const fn error(&self) -> &ReplyError {
+        &self.error
+    }
+
+    pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = json(self.status, error_json(&self.error));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));

@@ -101,7 +101,7 @@ pub(super) fn answer(asset: &'static Asset, head: &Parts) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.kind));
     if let Some(policy) = asset.policy {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
     response
 }

@@ -18,22 +18,30 @@ use crate::config::nearest;
 
 /// The parameters of a query, each of which may be given once.
 #[derive(Debug)]
-pub(super) struct Query<'a> {
+pub(crate) struct Query<'a> {
     values: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Query<'a> {
     /// Reads the query; a parameter that is none of `known` is an error.
     pub(super) fn of(head: &'a Parts, known: &[&'static str]) -> Result<Query<'a>, Fault> {
+        let query = Query::lenient(head)?;
+        for (name, _) in &query.values {
+            if !known.contains(&name.as_ref()) {
+                let hint = nearest(name, known.iter().copied()).map(|near| format!("did you mean {near:?}?"));
+                let hint = hint.unwrap_or_else(|| format!("there are {}", known.join(", ")));
+                return Err(Fault::bad_request(format!("unknown query parameter {name:?}; {hint}")));
+            }
+        }
+        Ok(query)
+    }
+
+    /// Reads the query, whatever parameters it has.
+    pub(crate) fn lenient(head: &'a Parts) -> Result<Query<'a>, Fault> {
         let mut values: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for pair in head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
-            if !known.contains(&name.as_ref()) {
-                let hint = nearest(&name, known.iter().copied()).map(|near| format!("did you mean {near:?}?"));
-                let hint = hint.unwrap_or_else(|| format!("there are {}", known.join(", ")));
-                return Err(Fault::bad_request(format!("unknown query parameter {name:?}; {hint}")));
-            }
             if values.iter().any(|(other, _)| *other == name) {
                 return Err(Fault::bad_request(format!("query parameter {name:?} was given twice")));
             }
@@ -42,7 +50,7 @@ impl<'a> Query<'a> {
         Ok(Query { values })
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
 }
@@ -59,8 +67,8 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Fault> {
 }
 
 /// A body, counted among those that are held until it is dropped.
-pub(super) struct HeldBody<'a> {
-    pub(super) bytes: Bytes,
+pub(crate) struct HeldBody<'a> {
+    pub(crate) bytes: Bytes,
     _held: Held<'a>,
 }
 
@@ -89,7 +97,7 @@ impl Drop for Held<'_> {
 }
 
 /// Reads a body of at most `max` bytes, in the time that `timeouts.body_ms` gives. `name` is the limit's.
-pub(super) async fn read_body<'a, B>(body: B, max: u64, name: &str, context: &'a Context) -> Result<HeldBody<'a>, Fault>
+pub(crate) async fn read_body<'a, B>(body: B, max: u64, name: &str, context: &'a Context) -> Result<HeldBody<'a>, Fault>
 where
     B: hyper::body::Body<Data = Bytes>,
 {

@@ -12,7 +12,7 @@ const CHANNELS: &str = "/throughline/v1/channels";
 
 /// What there is, for those who look elsewhere.
 const PLACES: &str = "/ (a page that shows the realm working), /healthz, /metrics, /throughline/v1/websocket, \
-     /throughline/v1/client.js, /throughline/v1/channels, /throughline/v1/channels/{name} and \
+     /throughline/v1/stream, /throughline/v1/poll, /throughline/v1/uplink, /throughline/v1/diagnose, /throughline/v1/client.js, /throughline/v1/channels, /throughline/v1/channels/{name} and \
      /throughline/v1/channels/{name}/events";
 
 /// The target of a request.
@@ -21,6 +21,8 @@ pub(super) enum Route {
     Asset(&'static Asset),
     Health,
     Metrics,
+    /// What became of a WebSocket handshake.
+    Diagnose,
     Channels,
     /// One channel, by its checked name.
     Channel(String),
@@ -34,6 +36,7 @@ impl Route {
         match path {
             "/healthz" => return Ok(Route::Health),
             "/metrics" => return Ok(Route::Metrics),
+            "/throughline/v1/diagnose" => return Ok(Route::Diagnose),
             CHANNELS => return Ok(Route::Channels),
             _ => {}
         }
@@ -51,7 +54,9 @@ impl Route {
     /// What can be done there.
     pub(super) const fn methods(&self) -> &'static [Method] {
         match self {
-            Route::Asset(_) | Route::Health | Route::Metrics | Route::Channels => &[Method::GET, Method::HEAD],
+            Route::Asset(_) | Route::Health | Route::Metrics | Route::Diagnose | Route::Channels => {
+                &[Method::GET, Method::HEAD]
+            }
             Route::Channel(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
             Route::Events(_) => &[Method::GET, Method::HEAD, Method::POST],
         }

@@ -3,7 +3,7 @@ use std::task::{Context as TaskContext, Poll};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, ETAG};
+use hyper::header::{CONTENT_LENGTH, ETAG, HOST};
 use throughline_engine::memory::MemoryStore;
 
 use super::*;

@@ -1,4 +1,4 @@
-//! Events as WebSocket frames, encoded once for all who receive them.
+//! Events as frames, encoded once for all who receive them.
 //!
 //! A [`FrameLog`] holds the latest frames of one channel in one framing, in segments that are shared by reference
 //! among all links of all shards. A link that has fallen below the log's tail encodes for itself.
@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use throughline_engine::{Channel, Page, Read, ReadLimit};
 use throughline_wire::event::{Eid, Event};
-use throughline_wire::message::{Gap, MessageKind, ServerMessage, encode_event};
+use throughline_wire::http::write_chunk;
+use throughline_wire::message::{Gap, MessageKind, ServerMessage, encode_event, encode_event_text};
 use throughline_wire::ws::{self, Opcode, deflate::Compressor};
+
+use super::framing::Framing;
 
 /// Bytes of event bodies that go into one segment.
 const SEGMENT_BYTES: usize = 64 * 1024;
@@ -20,18 +23,6 @@ const SEGMENT_EVENTS: usize = 2048;
 const LOG_SEGMENTS_MAX: usize = 128;
 /// Bytes of frames a log keeps.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
-
-/// How a link wants its frames: plain, or deflated with a window of 9 to 15 bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Framing(u8);
-
-impl Framing {
-    pub(crate) const PLAIN: Framing = Framing(0);
-
-    pub(crate) fn deflated(window_bits: u8) -> Framing {
-        Framing(window_bits.clamp(9, 15))
-    }
-}
 
 /// The end of a frame in its segment, and the cursor of one who was given it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,17 +69,24 @@ impl Encoder {
         Encoder { message: Vec::new(), packed: Vec::new(), compressors: HashMap::new(), compression_bytes_min }
     }
 
-    /// Appends one whole WebSocket message.
+    /// Appends one whole message. Over HTTP it has to be text.
     pub(crate) fn frame(&mut self, framing: Framing, kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
+        let window_bits = match framing {
+            Framing::Http { form, chunked: false } => return form.write(payload, out),
+            Framing::Http { form, chunked: true } => {
+                self.packed.clear();
+                form.write(payload, &mut self.packed);
+                return write_chunk(&[&self.packed], out);
+            }
+            Framing::Plain => None,
+            Framing::Deflated(window_bits) => Some(window_bits).filter(|_| payload.len() >= self.compression_bytes_min),
+        };
         let opcode = match kind {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        if framing == Framing::PLAIN || payload.len() < self.compression_bytes_min {
-            ws::write_frame(out, opcode, false, payload);
-            return;
-        }
-        let compressor = self.compressors.entry(framing.0).or_insert_with(|| Compressor::new(framing.0));
+        let Some(window_bits) = window_bits else { return ws::write_frame(out, opcode, false, payload) };
+        let compressor = self.compressors.entry(window_bits).or_insert_with(|| Compressor::new(window_bits));
         self.packed.clear();
         compressor.compress(payload, &mut self.packed);
         if self.packed.len() < payload.len() || self.compression_bytes_min == 0 {
@@ -110,7 +108,13 @@ impl Encoder {
     fn event(&mut self, framing: Framing, channel: u32, event: &Event, out: &mut Vec<u8>) {
         let mut text = std::mem::take(&mut self.message);
         text.clear();
-        let kind = encode_event(channel, event, &mut text);
+        let kind = match framing {
+            Framing::Http { .. } => {
+                encode_event_text(channel, event, &mut text);
+                MessageKind::Text
+            }
+            Framing::Plain | Framing::Deflated(_) => encode_event(channel, event, &mut text),
+        };
         self.frame(framing, kind, &text, out);
         self.message = text;
     }

@@ -12,9 +12,9 @@ use throughline_wire::message::{
 use throughline_wire::ws::{self, Message, Opcode, Violation, deflate::Inflater};
 
 use super::frames::Encoder;
-use super::link::{End, Life, Link, Sub};
+use super::link::{End, Inlet, Life, Link, Sub};
 use super::pull::{Member, Slot};
-use super::{LinkId, Mail, Now, Shard, Sock};
+use super::{LinkId, Mail, Network, Now, Shard, Sock};
 
 /// What one WebSocket message asks for.
 enum Step {
@@ -28,11 +28,11 @@ enum Step {
 impl<S: Sock> Shard<S> {
     /// Takes bytes that came on a link. They are unmasked in place.
     pub fn on_bytes(&mut self, now: Now, id: LinkId, bytes: &mut [u8]) {
-        let Some(link) = self.link_mut(id) else { return };
-        match &mut link.end {
-            End::Session(session) => session.heard(now.monotonic),
-            End::Echo(heard) => *heard = now.monotonic,
+        if self.link_mut(id).is_some_and(|link| matches!(link.inlet, Inlet::Http(_))) {
+            // What a client sends behind the request that opened a stream means nothing.
+            return;
         }
+        self.heard(now, id);
         let mut rest = bytes;
         loop {
             let Shard { links, encoder, inflater, settings, .. } = self;
@@ -53,6 +53,15 @@ impl<S: Sock> Shard<S> {
         }
         if self.link_mut(id).is_some_and(|l| l.has_pending()) {
             self.enqueue(id);
+        }
+    }
+
+    /// The client lives.
+    pub(super) fn heard(&mut self, now: Now, id: LinkId) {
+        match self.link_mut(id).map(|link| &mut link.end) {
+            Some(End::Session(session)) => session.heard(now.monotonic),
+            Some(End::Echo(heard)) => *heard = now.monotonic,
+            None => {}
         }
     }
 
@@ -87,16 +96,19 @@ impl<S: Sock> Shard<S> {
         }
     }
 
-    fn client(&mut self, now: Now, id: LinkId, message: Result<ClientMessage, DecodeError>) {
+    pub(super) fn client(&mut self, now: Now, id: LinkId, message: Result<ClientMessage, DecodeError>) {
         let Shard { links, settings, random, .. } = self;
         let Some(link) = links.get_mut(id.key as usize) else { return };
         let End::Session(session) = &mut link.end else { return };
         if link.life != Life::Open {
             return;
         }
-        match session.input(&settings.session, message, random) {
+        match session.input(&settings.session_of(link.transport), message, random) {
             Input::Nothing => {}
-            Input::Send(message) => {
+            Input::Send(mut message) => {
+                if let ServerMessage::Welcome { network, .. } = &mut message {
+                    *network = link.network.map(Network::name);
+                }
                 self.send(id, &message);
                 if self.draining && matches!(message, ServerMessage::Welcome { .. }) {
                     self.drain_link(id);
@@ -289,7 +301,11 @@ fn next_step<S: Sock>(
     taken: &mut usize,
 ) -> Result<Option<Step>, Violation> {
     let open = link.is_open();
-    let Link { decoder, inflater, framing, end, deflate, .. } = link;
+    let Link { inlet, framing, end, .. } = link;
+    let Inlet::WebSocket { decoder, inflater, deflate } = inlet else {
+        *taken = input.len();
+        return Ok(None);
+    };
     let inflater = if *deflate { Some(inflater.as_deref_mut().unwrap_or(shared)) } else { None };
     let total = input.len();
     let mut slice = input;

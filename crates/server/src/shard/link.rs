@@ -1,4 +1,4 @@
-//! One WebSocket connection and what is on its way out.
+//! One link: its connection and what is on its way out.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -6,10 +6,14 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use throughline_session::ServerSession;
 use throughline_wire::event::Eid;
+use throughline_wire::path::Transport;
 use throughline_wire::ws::{Decoder, deflate::Inflater};
 
-use super::frames::{Framing, Segment};
+use super::frames::Segment;
+use super::framing::Framing;
 use super::sock::Sock;
+use super::uplink::Uplink;
+use crate::network::Network;
 
 /// Most slices handed to one vectored write.
 const SLICES_MAX: usize = 64;
@@ -23,6 +27,20 @@ pub(crate) enum End {
     Session(ServerSession),
     /// Gives back what it gets; holds when something was heard last.
     Echo(u64),
+}
+
+/// How what the client says reaches a link.
+#[derive(Debug)]
+pub(crate) enum Inlet {
+    /// As frames on the connection itself.
+    WebSocket {
+        decoder: Decoder,
+        /// Only for clients that keep their compression window.
+        inflater: Option<Box<Inflater>>,
+        deflate: bool,
+    },
+    /// As pieces that come by requests of their own.
+    Http(Box<Uplink>),
 }
 
 /// Where a connection stands in its life.
@@ -61,17 +79,17 @@ struct Pending {
     written: usize,
 }
 
-/// One connection. Everything that is empty while the link is idle costs eight bytes here.
+/// One link. Everything that is empty while the link is idle costs eight bytes here.
 #[derive(Debug)]
 pub(crate) struct Link<S> {
     pub(crate) sock: S,
     pub(crate) generation: u32,
+    pub(crate) transport: Transport,
     pub(crate) framing: Framing,
-    pub(crate) decoder: Decoder,
-    /// Only for clients that keep their compression window.
-    pub(crate) inflater: Option<Box<Inflater>>,
-    pub(crate) deflate: bool,
+    pub(crate) inlet: Inlet,
     pub(crate) end: End,
+    /// Where the client is, for its `welcome`.
+    pub(crate) network: Option<Network>,
     pub(crate) life: Life,
     pending: Option<Box<Pending>>,
     pub(crate) subs: Vec<Sub>,
@@ -93,15 +111,22 @@ pub(crate) struct Link<S> {
 }
 
 impl<S: Sock> Link<S> {
-    pub(crate) fn new(sock: S, generation: u32, framing: Framing, decoder: Decoder, end: End) -> Link<S> {
+    pub(crate) fn new(
+        sock: S,
+        generation: u32,
+        transport: Transport,
+        framing: Framing,
+        inlet: Inlet,
+        end: End,
+    ) -> Link<S> {
         Link {
             sock,
             generation,
+            transport,
             framing,
-            decoder,
-            inflater: None,
-            deflate: false,
+            inlet,
             end,
+            network: None,
             life: Life::Open,
             pending: None,
             subs: Vec::new(),
@@ -132,6 +157,11 @@ impl<S: Sock> Link<S> {
 
     pub(crate) fn has_pending(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// True when its socket has not taken all that was tried.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.blocked || self.pending.as_ref().is_some_and(|p| !p.cut.is_empty() || p.written > 0)
     }
 
     /// Writes what waits. True when nothing waits any more.

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use throughline_engine::store::StoreError;
 use throughline_engine::{Page, Published, Watcher};
 use throughline_wire::event::Eid;
 use throughline_wire::message::ReplyError;
 
-use super::LinkId;
+use super::{LinkId, PieceDone};
 
 /// A note to a shard.
 #[derive(Debug)]
@@ -17,6 +18,19 @@ pub enum Mail {
     Dirty(u32),
     /// A channel is gone.
     Deleted(u32),
+    /// A client lives: one of its polls came.
+    Heard(LinkId),
+    /// A piece of a link's uplink came: see [`Shard::on_piece`](super::Shard::on_piece).
+    Piece {
+        /// The link.
+        link: LinkId,
+        /// The piece's number.
+        number: u64,
+        /// What it holds.
+        bytes: Bytes,
+        /// Who is told.
+        done: PieceDone,
+    },
     /// A publish that had to wait for the disk was decided.
     Published {
         /// The link it came from.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use throughline_engine::{Channel, Page, Read, ReadLimit};
 use throughline_wire::event::Eid;
 
-use super::frames::{Framing, View};
+use super::frames::View;
 use super::link::{Life, Link, Written};
 use super::{LinkId, Now, PAGE_BYTES_MAX, PAGE_BYTES_MIN, ReadRequest, Shard, Sock};
 
@@ -150,6 +150,9 @@ impl<S: Sock> Shard<S> {
         if link.blocked {
             return;
         }
+        // So that the word and the end go out together: a poll takes what there is, and may be the last.
+        self.close_if_drained(now, id);
+        let Some(link) = self.link_mut(id) else { return };
         let flushed = link.flush_pending();
         self.note_blocked(id);
         self.note_resumed(id);
@@ -275,11 +278,4 @@ fn write_page<S: Sock>(
         link.page_bytes = (written.bytes as u32).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
     }
     written
-}
-
-impl Framing {
-    /// The framing of a link that agreed on `deflate`.
-    pub(super) fn of(deflate: Option<&throughline_wire::ws::deflate::Agreed>) -> Framing {
-        deflate.map_or(Framing::PLAIN, |agreed| Framing::deflated(agreed.server_max_window_bits))
-    }
 }

@@ -1,0 +1,117 @@
+//! What clients say on the HTTP transports: pieces of a byte stream, numbered from 1.
+
+use std::fmt;
+use std::mem;
+
+use throughline_wire::close::CloseCode;
+use throughline_wire::http::Lines;
+use throughline_wire::message::{Carriage, ClientMessage, CloseReason};
+
+use super::link::Inlet;
+use super::{LinkId, Now, Shard, Sock};
+
+/// Repetitions of a piece whose answers are held back at a time; the oldest beyond goes without.
+const HELD_MAX: usize = 4;
+
+/// What became of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceOutcome {
+    /// It was taken, now or before.
+    Taken,
+    /// Others have to come first; this one was not taken.
+    Skipped {
+        /// The number that is expected.
+        expected: u64,
+    },
+}
+
+/// Who is told what became of a piece. When it is dropped instead of called, the link is gone.
+pub struct PieceDone(Box<dyn FnOnce(PieceOutcome) + Send>);
+
+impl PieceDone {
+    /// Calls `done` once, on the shard's thread; it must not wait.
+    pub fn new(done: impl FnOnce(PieceOutcome) + Send + 'static) -> PieceDone {
+        PieceDone(Box::new(done))
+    }
+
+    fn call(self, outcome: PieceOutcome) {
+        (self.0)(outcome);
+    }
+}
+
+impl fmt::Debug for PieceDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PieceDone")
+    }
+}
+
+/// The uplink of one link.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    lines: Lines,
+    /// The number of the next piece.
+    next: u64,
+    /// Answers that wait until the link takes input again.
+    held: Vec<PieceDone>,
+}
+
+impl Uplink {
+    pub(crate) const fn new() -> Uplink {
+        Uplink { lines: Lines::new(), next: 1, held: Vec::new() }
+    }
+
+    /// The link takes input again.
+    pub(crate) fn release(&mut self) {
+        for done in mem::take(&mut self.held) {
+            done.call(PieceOutcome::Taken);
+        }
+    }
+
+    fn hold(&mut self, done: PieceDone) {
+        if self.held.len() == HELD_MAX {
+            self.held.remove(0);
+        }
+        self.held.push(done);
+    }
+}
+
+impl<S: Sock> Shard<S> {
+    /// Takes a piece of an HTTP link's uplink. `done` is told at once, or when the link takes input again: this is what
+    /// holds back a client that is too fast. Call [`Shard::flush`] afterwards.
+    pub fn on_piece(&mut self, now: Now, id: LinkId, number: u64, bytes: &[u8], done: PieceDone) {
+        self.heard(now, id);
+        let Some(uplink) = self.uplink(id) else { return };
+        let expected = uplink.next;
+        if number > expected {
+            return done.call(PieceOutcome::Skipped { expected });
+        }
+        if number == expected {
+            uplink.next += 1;
+            self.take_piece(now, id, bytes);
+        }
+        let over = self.over_limits(id);
+        match self.uplink(id) {
+            Some(uplink) if over => uplink.hold(done),
+            _ => done.call(PieceOutcome::Taken),
+        }
+    }
+
+    fn take_piece(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        let Some(uplink) = self.uplink(id) else { return };
+        let mut lines = mem::take(&mut uplink.lines);
+        let limit = self.settings.message_bytes_max();
+        let end = lines.push(bytes, limit, |line| self.client(now, id, ClientMessage::decode(Carriage::Text(line))));
+        match (end, self.uplink(id)) {
+            (Ok(()), Some(uplink)) => uplink.lines = lines,
+            (Ok(()), None) => {}
+            (Err(e), _) => self.close(now, id, CloseReason::new(CloseCode::TooBig, e.to_string()), false),
+        }
+    }
+
+    fn uplink(&mut self, id: LinkId) -> Option<&mut Uplink> {
+        match &mut self.link_mut(id)?.inlet {
+            Inlet::Http(uplink) => Some(uplink),
+            Inlet::WebSocket { .. } => None,
+        }
+    }
+}

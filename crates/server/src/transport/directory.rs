@@ -1,0 +1,180 @@
+//! Where the links of the HTTP transports are: their requests come on any connection, so on any shard's thread.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::slot::PollSlot;
+use crate::shard::{LinkId, Mailbox};
+
+/// How to reach a link.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) link: LinkId,
+    /// Only links on polls have one.
+    pub(crate) slot: Option<Arc<PollSlot>>,
+}
+
+/// The links of a realm by the ids that their clients drew.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    state: Mutex<State>,
+    polls: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None` while a link is being opened.
+    links: HashMap<u128, Option<Place>>,
+    /// Requests that came before their link.
+    awaited: HashMap<u128, Arc<Notify>>,
+}
+
+impl Directory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an id for a link that is to be opened; `None` when there is such a link.
+    pub(crate) fn reserve(self: &Arc<Self>, id: u128) -> Option<Reserved> {
+        match self.state().links.entry(id) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(entry) => {
+                entry.insert(None);
+                Some(Reserved { directory: Arc::clone(self), id, poll: false })
+            }
+        }
+    }
+
+    /// A link that is open.
+    pub(crate) fn find(&self, id: u128) -> Option<Place> {
+        self.state().links.get(&id)?.clone()
+    }
+
+    /// A link that is open, or is within `patience`.
+    pub(crate) async fn wait_for(&self, id: u128, patience: Duration) -> Option<Place> {
+        let waiting = {
+            let mut state = self.state();
+            if let Some(Some(place)) = state.links.get(&id) {
+                return Some(place.clone());
+            }
+            Waiting { directory: self, id, opened: Arc::clone(state.awaited.entry(id).or_default()) }
+        };
+        // Permits are kept for one waiter only, so each passes it on.
+        if tokio::time::timeout(patience, waiting.opened.notified()).await.is_ok() {
+            waiting.opened.notify_one();
+        }
+        self.find(id)
+    }
+}
+
+/// A request that waits for its link.
+struct Waiting<'a> {
+    directory: &'a Directory,
+    id: u128,
+    opened: Arc<Notify>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.directory.state();
+        let same = |kept: &Arc<Notify>| Arc::ptr_eq(kept, &self.opened);
+        // The map's and this one: nobody else waits.
+        if Arc::strong_count(&self.opened) <= 2 && state.awaited.get(&self.id).is_some_and(same) {
+            state.awaited.remove(&self.id);
+        }
+    }
+}
+
+/// A link's id, which is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    directory: Arc<Directory>,
+    id: u128,
+    poll: bool,
+}
+
+impl Reserved {
+    /// Counts this as a link on polls; false when there are `max` already.
+    pub(crate) fn count_poll(&mut self, max: u64) -> bool {
+        let before = self.directory.polls.fetch_add(1, Ordering::Relaxed);
+        self.poll = true;
+        before < max
+    }
+
+    /// The link is open: requests may reach it.
+    pub(crate) fn fill(&self, place: Place) {
+        let mut state = self.directory.state();
+        state.links.insert(self.id, Some(place));
+        if let Some(waiting) = state.awaited.remove(&self.id) {
+            waiting.notify_one();
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.directory.state().links.remove(&self.id);
+        if self.poll {
+            self.directory.polls.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        let mailbox = Arc::new(Mailbox::new(|| ()));
+        Place { mailbox, link: LinkId { key: 1, generation: 2 }, slot: None }
+    }
+
+    #[test]
+    fn an_id_names_one_link_at_a_time() {
+        let directory = Arc::new(Directory::default());
+        let reserved = directory.reserve(7).unwrap();
+        assert!(directory.find(7).is_none(), "it is being opened");
+        assert!(directory.reserve(7).is_none());
+        reserved.fill(place());
+        assert_eq!(directory.find(7).unwrap().link, place().link);
+        drop(reserved);
+        assert!(directory.find(7).is_none());
+        assert!(directory.reserve(7).is_some());
+    }
+
+    #[test]
+    fn polls_are_counted_while_they_live() {
+        let directory = Arc::new(Directory::default());
+        let mut one = directory.reserve(1).unwrap();
+        let mut two = directory.reserve(2).unwrap();
+        assert!(one.count_poll(1));
+        assert!(!two.count_poll(1));
+        drop((one, two));
+        assert!(directory.reserve(3).unwrap().count_poll(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_wait_for_their_link_and_not_for_ever() {
+        let directory = Arc::new(Directory::default());
+        let patience = Duration::from_secs(2);
+        assert!(directory.wait_for(7, patience).await.is_none());
+        let open = async {
+            tokio::task::yield_now().await;
+            let reserved = directory.reserve(7).unwrap();
+            reserved.fill(place());
+            reserved
+        };
+        let (first, second, reserved) =
+            tokio::join!(directory.wait_for(7, patience), directory.wait_for(7, patience), open);
+        assert!(first.is_some() && second.is_some());
+        assert!(directory.wait_for(7, patience).await.is_some());
+        drop(reserved);
+        assert!(directory.state().awaited.is_empty(), "nothing is left of the waiting");
+    }
+}
