@@ -14,6 +14,8 @@ const CLEAR_MS: u64 = 60_000;
 const PROBATION_MS: u64 = 5_000;
 /// Longest probation, milliseconds.
 const PROBATION_MS_MAX: u64 = 20_000;
+/// No stream is replaced for being cut younger, milliseconds: that would take more attempts than there may be.
+const AGE_MS_MIN: u64 = 12_500;
 /// How long the age at which streams are cut is known, milliseconds.
 const AGE_MS: u64 = 600_000;
 
@@ -70,7 +72,7 @@ impl Record {
 
     /// A stream was ended by others at this age.
     pub(super) fn ended(&mut self, now: u64, transport: Transport, age: u64) {
-        if transport.group() != Group::Streams {
+        if transport.group() != Group::Streams || age < AGE_MS_MIN {
             return;
         }
         let Some(entry) = self.entry(transport) else { return };
