@@ -5,10 +5,17 @@ import { build } from "esbuild";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const assets = process.env.ASSETS ?? here("../crates/server/assets");
+// Properties and methods that only objects of the client's own have: neither the API, nor messages, nor the browser know
+// these names. Short ones make the files a fortieth smaller.
+const own = `accepted adopt adopted adoptedAt answered asked attempt available awaits beside broken calm candidate changed core deadline
+  deliver died dropAll flying forget giveUpMs greet greeting heard hint journal kept leave lost missed newEpoch owed parts pinged
+  ponged probe proved provedUntil pump purpose reached receivedBytes remembered rewind rotateBytes rotating sentence setup silence
+  startedAt steer survived suspect suspend takeOutputs tick transmit tried unreached`.split(/\s+/);
 const common = {
   absWorkingDir: here("."),
   bundle: true,
   minify: true,
+  mangleProps: new RegExp(`^(${own.join("|")})$`),
   charset: "utf8",
   legalComments: "none",
   target: ["es2022"],

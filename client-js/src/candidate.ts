@@ -8,15 +8,19 @@ import type { Failure, TransportName } from "./transports/transport.js";
 /** A link that ends so soon after it was proven was cut; one that ends later went idle, or was rotated. */
 const CUT_MS = 10_000;
 
-/** What a message means for the candidate; `ping` is to be answered. */
-export type Verdict =
-  | { readonly verdict: "waits" | "ping" | "proved" | "answered" }
-  /** Another session than the one that is known by now: to be opened again with that. */
-  | { readonly verdict: "foreign" }
-  /** It cannot go on; `code` is what the server is told, or has told. */
-  | { readonly verdict: "ended"; readonly code: number; readonly reason: string };
+/** It cannot go on; `code` is what the server is told, or has told. */
+export interface Ended {
+  readonly code: number;
+  readonly reason: string;
+}
 
-const WAITS: Verdict = { verdict: "waits" };
+/**
+ * What a message means for the candidate. `ping` is to be answered; `foreign` is another session than the one that is known
+ * by now: to be opened again with that.
+ */
+export type Verdict = "waits" | "ping" | "proved" | "answered" | "foreign" | Ended;
+
+const bad = (reason: string): Ended => ({ code: CloseCode.bad_message, reason });
 
 export class Candidate {
   readonly transport: TransportName;
@@ -41,24 +45,24 @@ export class Candidate {
 
   /** `session` is the session's id as it is known now. */
   input(now: number, message: ServerMessage, session: string | undefined): Verdict {
-    if (message.type === "close") return { verdict: "ended", code: message.code, reason: message.reason };
+    if (message.type === "close") return message;
     if (this.welcome === undefined) return this.#welcome(message, session);
     switch (message.type) {
       case "ping":
-        return { verdict: "ping" };
+        return "ping";
       case "welcome":
-        return { verdict: "ended", code: CloseCode.bad_message, reason: "a second welcome came" };
+        return bad("a second welcome came");
       case "pong":
-        if (this.#provedAt !== undefined) return { verdict: "answered" };
+        if (this.#provedAt !== undefined) return "answered";
         // Another candidate without a session was faster.
-        if (session !== undefined && session !== this.welcome.session) return { verdict: "foreign" };
+        if (session !== undefined && session !== this.welcome.session) return "foreign";
         // The ping went with the opening; on a WebSocket after it.
         this.rtt = now - (this.transport === "websocket" ? (this.#openedAt ?? this.#startedAt) : this.#startedAt);
         this.#provedAt = now;
-        return { verdict: "proved" };
+        return "proved";
       default:
         this.kept.push(message);
-        return WAITS;
+        return "waits";
     }
   }
 
@@ -81,17 +85,17 @@ export class Candidate {
   }
 
   #welcome(message: ServerMessage, session: string | undefined): Verdict {
-    if (message.type !== "welcome") return { verdict: "ended", code: CloseCode.bad_message, reason: `${message.type} came before welcome` };
+    if (message.type !== "welcome") return bad(`${message.type} came before welcome`);
     if (message.version !== 1) {
-      const reason = `the server chose protocol version ${message.version}, this client speaks 1: update one of them`;
-      return { verdict: "ended", code: CloseCode.version, reason };
+      const reason = `the server chose protocol version ${message.version}, this client speaks 1`;
+      return { code: CloseCode.version, reason };
     }
     if (session !== undefined && session !== message.session) {
-      if (this.greeting.session === undefined) return { verdict: "foreign" };
+      if (this.greeting.session === undefined) return "foreign";
       // Under another session the realm would take repeated publishes for new ones.
-      return { verdict: "ended", code: CloseCode.bad_message, reason: "the server answered with another session than the one presented" };
+      return bad("the server answered with another session");
     }
     this.welcome = message;
-    return WAITS;
+    return "waits";
   }
 }

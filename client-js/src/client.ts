@@ -2,11 +2,10 @@
 
 import { baseUrl } from "./address.js";
 import { Emitter } from "./emitter.js";
-import { type Environment, browser } from "./environment.js";
+import { type Environment, type Links, browser } from "./environment.js";
 import { ThroughlineError } from "./errors.js";
 import { ThroughlineEvent } from "./event.js";
 import type { PathFailure } from "./failure.js";
-import { Links } from "./links.js";
 import { type Eid, type Limits, body } from "./messages.js";
 import type { Properties } from "./properties.js";
 import { type Output, SessionCore, type State, type Sub } from "./session.js";
@@ -122,7 +121,13 @@ export class Session extends Emitter<SessionEvents> {
     this.#base = baseUrl(url, environment.place);
     this.#core = new SessionCore({ ...options, client: options.client ?? "throughline.js", random: environment.random }, environment.now());
     const { transports, openTimeoutMs, credentials = false } = options;
-    this.#links = new Links(environment, this.#base, this.#core, { transports, openTimeoutMs, credentials }, {
+    this.#links = environment.parts.links({
+      environment,
+      base: this.#base,
+      core: this.#core,
+      transports,
+      openTimeoutMs,
+      credentials,
       pump: () => this.#pump(),
       changed: () => void this.emit("path", this.path),
       failed: (failure) => void this.emit("failure", failure),
@@ -201,7 +206,7 @@ export class Session extends Emitter<SessionEvents> {
    * while there is no link, events wait. Rejects with a {@link ThroughlineError}.
    */
   async publish(channel: string, data: string | Uint8Array | ArrayBuffer, options: PublishOptions = {}): Promise<Published> {
-    if (this.#closing) throw new ThroughlineError("closed", "the session is closing: make a new one");
+    if (this.#closing) throw new ThroughlineError("closed", "the session is closed: make a new one");
     const { tag, properties, ttl, persistent } = options;
     const key = this.#core.publish(channel, body(data, tag, properties, ttl), persistent);
     const answer = new Promise<Published>((resolve, reject) => this.#waiters.set(key, { resolve, reject }));

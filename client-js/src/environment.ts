@@ -1,9 +1,10 @@
-// The one place where this library touches the browser: clock, timers, chance, storage, the page's life.
+// The one place where this library touches the browser: clock, timers, chance, the page's life.
 
 import type { Place } from "./address.js";
-import type { Failure, Transport } from "./transports/transport.js";
-import type { Memory } from "./memory.js";
-import type { Steering, SteeringOptions } from "./steering.js";
+import type { PathFailure } from "./failure.js";
+import type { SessionCore } from "./session.js";
+import type { ClientMessage } from "./messages.js";
+import type { TransportName } from "./transports/transport.js";
 
 /**
  * What the page hears of: `wake`: the network may have come back, or the page was asleep; `hide`: it is put away, for
@@ -11,15 +12,53 @@ import type { Steering, SteeringOptions } from "./steering.js";
  */
 export type Hint = "wake" | "hide";
 
+/** What the links of a session are made from. */
+export interface LinksSetup {
+  readonly environment: Environment;
+  readonly base: URL;
+  readonly core: SessionCore;
+  /** Those that may be used; undefined: all. */
+  readonly transports: readonly TransportName[] | undefined;
+  /** How long a candidate may take to prove itself, milliseconds; default 8,000. */
+  readonly openTimeoutMs: number | undefined;
+  readonly credentials: boolean;
+  /** Something came or ended: time to look what there is to do. */
+  pump(): void;
+  /** A link was adopted, or the one there was is gone. */
+  changed(): void;
+  failed(failure: PathFailure): void;
+}
+
+/** The links of a session in the real world: what opens them, and brings what comes to the session's state machine. */
+export interface Links {
+  /** Of the present link, or the last; undefined before the first. */
+  readonly transport: TransportName | undefined;
+  readonly url: string;
+  readonly network: string | undefined;
+  /** Heartbeat interval of the present link, milliseconds. */
+  readonly heartbeat: number | undefined;
+  /** Links that were adopted. */
+  readonly adopted: number;
+  /** Why the last link ended, or could not be opened. */
+  readonly sentence: string | undefined;
+  /** The last ten failures, newest last. */
+  readonly failures: readonly PathFailure[];
+  /** Does what is due and what the session wishes. */
+  work(): void;
+  deadline(): number;
+  /** On the session's link. */
+  send(message: ClientMessage): void;
+  /** A round trip was measured. */
+  rtt(rtt: number): void;
+  /** The realm is stopping. */
+  drain(): void;
+  /** Ends all candidates. */
+  stop(): void;
+}
+
 /** What differs between the builds of this library. */
 export interface Parts {
-  /** All that are there, best first. */
-  transports(): readonly Transport[];
-  steer(options: SteeringOptions): Steering;
-  /** What is known of networks from earlier sessions with the realm at `base`. */
-  memory?(environment: Environment, base: URL): Memory;
-  /** Asks the realm what it saw of the WebSocket attempt `id`. */
-  diagnose?(environment: Environment, base: URL, id: string): Promise<{ readonly failure?: Failure; readonly detail: string } | undefined>;
+  links(setup: LinksSetup): Links;
 }
 
 /** What a session needs of the world; tests give their own. */
@@ -28,18 +67,12 @@ export interface Environment {
   readonly place: Place;
   /** Milliseconds of a steady clock. */
   now(): number;
-  /** Milliseconds since 1970. */
-  date(): number;
   /** Uniform in 0 to 1. */
   random(): number;
   /** Calls once, after `ms`; the result cancels it. */
   after(ms: number, call: () => void): () => void;
   /** Calls with what the page hears of; the result ends that. */
   watch(call: (hint: Hint) => void): () => void;
-  /** The text at `url`. */
-  fetch(url: string, credentials: boolean): Promise<string>;
-  /** Keeps text over pages and days; what fails there, fails in silence. */
-  readonly store: { get(key: string): string | undefined; set(key: string, text: string): void };
 }
 
 let script: string | undefined;
@@ -61,52 +94,31 @@ function watch(call: (hint: Hint) => void): () => void {
     if (document.visibilityState === "visible") call("wake");
   };
   const ends = [
-    listen(globalThis, "online", () => call("wake")),
-    listen(globalThis, "offline", () => call("wake")),
-    listen(globalThis, "pageshow", (event) => (event as PageTransitionEvent).persisted && call("wake")),
+    ...["online", "offline", "pageshow"].map((type) => listen(globalThis, type, wake)),
+    ...["visibilitychange", "resume"].map((type) => listen(document, type, wake)),
     listen(globalThis, "pagehide", () => call("hide")),
-    listen(document, "visibilitychange", wake),
-    listen(document, "resume", () => call("wake")),
   ];
   return () => ends.forEach((end) => end());
 }
 
-function listen(target: EventTarget, type: string, call: (event: Event) => void): () => void {
+function listen(target: EventTarget, type: string, call: () => void): () => void {
   target.addEventListener(type, call);
   return () => target.removeEventListener(type, call);
 }
 
-/** A page may be forbidden to keep anything: then the very name throws. */
-function guarded<T>(call: () => T): T | undefined {
-  try {
-    return call();
-  } catch {
-    return undefined;
-  }
-}
-
 /** The real one. */
 export function browser(): Environment {
-  if (parts === undefined) throw new Error("this build has no transports");
   const page = typeof document === "undefined" ? undefined : document.baseURI;
   return {
-    parts,
+    // Every entry point tells them.
+    parts: parts as Parts,
     place: { script, page },
     now: () => performance.now(),
-    date: () => Date.now(),
     random: () => Math.random(),
     after(ms, call): () => void {
       const timer = setTimeout(call, ms);
       return () => clearTimeout(timer);
     },
     watch,
-    async fetch(url, credentials): Promise<string> {
-      const answer = await fetch(url, { credentials: credentials ? "include" : "same-origin", cache: "no-store" });
-      return answer.text();
-    },
-    store: {
-      get: (key) => guarded(() => localStorage.getItem(key)) ?? undefined,
-      set: (key, text) => guarded(() => localStorage.setItem(key, text)),
-    },
   };
 }

@@ -12,22 +12,20 @@ export interface PathFailure {
   readonly detail: string | undefined;
 }
 
-const WORDS: Readonly<Record<Failure, string>> = {
-  refused: "could not be opened (the browser tells no reason). Either no realm listens there, or it refuses this page's origin (origins.allowed), or "
-    + "something between does not pass it: a proxy must forward the Upgrade header for WebSocket; https often gets through",
-  silent: "did not answer: a firewall or proxy swallows the connection, or the address is wrong",
-  cut: "was cut: something between lets connections begin and then ends them",
-  swallowed: "opened, but the realm's messages did not come: a proxy between accepts it but does not pass them, or the server is no Throughline realm",
-  buffered: "is held back: a proxy between collects answers until they are complete",
-  idle: "fell silent or was cut: the network changed, or something between forgot the connection",
-  rotated: "was ended by something between that limits how long an answer may last",
-  authentication: "needs authentication: a proxy or server between asks for credentials",
-  origin: "is refused to this page's origin: add it to origins.allowed in the realm's configuration",
-  unreachable: "and every other transport fail: the network is down, or the address is wrong",
+/** What a table holds per failure; the build with WebSocket alone meets only these. */
+export type Words = Readonly<Partial<Record<Failure, string>>>;
+
+export const WORDS: Words = {
+  refused: "could not be opened: no realm is there, or it does not allow this page's origin, or a proxy does not pass it "
+    + "(WebSocket needs the Upgrade header; https often helps)",
+  silent: "did not answer: the address is wrong, or something swallows the connection",
+  cut: "was cut: something between ends connections that have begun",
+  swallowed: "opened, but no message came: a proxy does not pass them, or the server is no realm",
+  idle: "fell silent or was cut: the network changed, or something forgot the connection",
 };
 
 /** A sentence for people. */
-export function describe(url: string, { transport, failure, after, detail }: PathFailure): string {
+export function describe(url: string, { transport, failure, after, detail }: PathFailure, words = WORDS): string {
   const told = detail === undefined ? "" : ` (${detail})`;
-  return `${transport} at ${url} ${WORDS[failure]}; after ${(after / 1000).toFixed(1)} s${told}.`;
+  return `${transport} at ${url} ${words[failure] ?? failure} after ${(after / 1000).toFixed(1)} s${told}`;
 }

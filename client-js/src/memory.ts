@@ -1,24 +1,15 @@
 // What is known of networks: which transport won there, and how much silence their paths bear. Kept for an hour.
 
-import type { Environment } from "./environment.js";
 import { isObject } from "./properties.js";
 import { RANKS } from "./ladder.js";
 import type { TransportName } from "./transports/transport.js";
 
-/** What a session remembers for the next one. */
-export interface Memory {
-  /** The transport that won on the network where this client was last. */
-  readonly transport: TransportName | undefined;
-  /** The heartbeat interval to ask for; undefined: the server's own. */
-  readonly heartbeat: number | undefined;
-  /** How long polls may be held. */
-  readonly holdMs: number;
-  /** A link was adopted on that network. */
-  adopted(network: string | undefined, transport: TransportName): void;
-  /** Polls have learned how long they may be held. */
-  held(holdMs: number): void;
-  /** A link with that heartbeat interval survived so many silent ones, or died of silence. */
-  ended(interval: number, survived: number, silence: boolean): void;
+/** What the memory needs of the world. */
+export interface Store {
+  /** Milliseconds since 1970. */
+  date(): number;
+  get(key: string): string | undefined;
+  set(key: string, text: string): void;
 }
 
 /** How long polls are held while nothing is known. */
@@ -43,40 +34,46 @@ interface Known {
   readonly holdMs: number;
 }
 
-export class PathMemory implements Memory {
-  readonly #environment: Environment;
+export class Memory {
+  readonly #store: Store;
   readonly #key: string;
   /** The network where this client was last comes first. */
   #known: Known[];
 
-  constructor(environment: Environment, base: URL) {
-    this.#environment = environment;
+  constructor(store: Store, base: URL) {
+    this.#store = store;
     this.#key = `throughline:${base.href}`;
     this.#known = this.#load();
   }
 
+  /** What won on the network where this client was last. */
   get transport(): TransportName | undefined {
     return this.#last?.transport;
   }
 
+  /** The heartbeat interval to ask for; undefined: the server's own. */
   get heartbeat(): number | undefined {
     return this.#last?.heartbeat;
   }
 
+  /** How long polls may be held. */
   get holdMs(): number {
     return this.#last?.holdMs ?? HOLD_MS;
   }
 
+  /** A link was adopted on that network. */
   adopted(network = "", transport: TransportName): void {
     const before = this.#known.find((known) => known.network === network);
     this.#keep({ network, at: 0, transport, heartbeat: before?.heartbeat, holdMs: before?.holdMs ?? HOLD_MS });
   }
 
+  /** Polls have learned how long they may be held. */
   held(holdMs: number): void {
     const last = this.#last;
     if (last !== undefined && last.holdMs !== holdMs) this.#keep({ ...last, holdMs });
   }
 
+  /** A link with that heartbeat interval survived so many silent ones, or died of silence. */
   ended(interval: number, survived: number, silence: boolean): void {
     const last = this.#last;
     if (last === undefined) return;
@@ -91,13 +88,13 @@ export class PathMemory implements Memory {
 
   #keep(known: Known): void {
     const others = this.#known.filter(({ network }) => network !== known.network);
-    this.#known = [{ ...known, at: this.#environment.date() }, ...others].slice(0, NETWORKS_MAX);
-    this.#environment.store.set(this.#key, JSON.stringify(this.#known));
+    this.#known = [{ ...known, at: this.#store.date() }, ...others].slice(0, NETWORKS_MAX);
+    this.#store.set(this.#key, JSON.stringify(this.#known));
   }
 
   #load(): Known[] {
     try {
-      const json: unknown = JSON.parse(this.#environment.store.get(this.#key) ?? "[]");
+      const json: unknown = JSON.parse(this.#store.get(this.#key) ?? "[]");
       return Array.isArray(json) ? json.map((known) => this.#read(known)).filter((known) => known !== undefined) : [];
     } catch {
       return [];
@@ -109,7 +106,7 @@ export class PathMemory implements Memory {
     if (!isObject(json)) return undefined;
     const { network, at, transport, heartbeat, holdMs } = json as Partial<Record<keyof Known, unknown>>;
     const name = RANKS.find((rank) => rank === transport);
-    const age = typeof at === "number" ? this.#environment.date() - at : Infinity;
+    const age = typeof at === "number" ? this.#store.date() - at : Infinity;
     if (typeof network !== "string" || name === undefined || !(age >= 0 && age < EXPIRY_MS)) return undefined;
     return {
       network,

@@ -194,8 +194,8 @@ export function dataBytes(data: string | Uint8Array): number {
   return typeof data === "string" ? utf8Length(data) : data.length;
 }
 
-/** A message in the carriage it needs; where `binary` messages do not pass, bytes become text. */
-export function encode(message: ClientMessage, binary = true): Frame {
+/** A message in the carriage it needs: publishes of bytes as binary messages, all else as text. */
+export function encode(message: ClientMessage): Frame {
   switch (message.type) {
     case "connect": {
       const { type, session, client, heartbeat } = message;
@@ -208,20 +208,16 @@ export function encode(message: ClientMessage, binary = true): Frame {
         : { type, id, channel, after: from.after, epoch: from.epoch });
     }
     case "publish":
-      return encodePublish(message, binary);
+      return encodePublish(message);
     default:
       return JSON.stringify(message);
   }
 }
 
-function encodePublish({ type, id, channel, body, persistent }: Publish, binary: boolean): Frame {
-  const { data, tag, properties, ttl } = body;
-  const bytes = typeof data !== "string";
-  const carried = bytes ? (binary ? {} : { base64: toBase64(data) }) : { data };
-  let json = JSON.stringify({ type, id, channel, tag, ttl, persistent, ...carried });
-  if (properties !== undefined) json = `${json.slice(0, -1)},"properties":${properties}}`;
-  if (!bytes || !binary) return json;
-  const header = utf8.encode(json);
+function encodePublish(publish: Publish): Frame {
+  const { data } = publish.body;
+  if (typeof data === "string") return publishJson(publish, { data });
+  const header = utf8.encode(publishJson(publish, {}));
   const frame = new Uint8Array(4 + header.length + data.length);
   new DataView(frame.buffer).setUint32(0, header.length);
   frame.set(header, 4);
@@ -229,11 +225,11 @@ function encodePublish({ type, id, channel, body, persistent }: Publish, binary:
   return frame;
 }
 
-/** In slices, because arguments of a call are limited. */
-function toBase64(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8_192) text += String.fromCharCode(...bytes.subarray(at, at + 8_192));
-  return btoa(text);
+/** The JSON of a publish with its data as they are `carried`, if in it at all. */
+export function publishJson({ type, id, channel, body, persistent }: Publish, carried: object): string {
+  const { tag, properties, ttl } = body;
+  const json = JSON.stringify({ type, id, channel, tag, ttl, persistent, ...carried });
+  return properties === undefined ? json : `${json.slice(0, -1)},"properties":${properties}}`;
 }
 
 type Json = { readonly [key: string]: unknown };

@@ -141,10 +141,9 @@ export class SessionCore {
     this.#pulse.pinged(now);
   }
 
-  /** Tells the realm's operator what went wrong on the way; false while there is no link. */
-  report(report: Report): boolean {
-    if (this.#pulse !== undefined) this.#control.push(report);
-    return this.#pulse !== undefined;
+  /** Tells the realm's operator what went wrong on the way; only while there is a link. */
+  report(report: Report): void {
+    this.#control.push(report);
   }
 
   /** The network may have changed: tries at once, or asks the link whether it still lives. */
@@ -156,15 +155,15 @@ export class SessionCore {
   /** The page is put away: its link is closed, and the next one waits for a {@link hint}. */
   suspend(): void {
     if (this.state === "closed") return;
-    this.#dropLink(CloseCode.normal, "the page is put away");
+    this.#dropLink(CloseCode.normal, "put away");
     this.#attemptAt = Infinity;
     if (this.state !== "waiting") this.#setState("waiting");
   }
 
-  close(reason = "closed by the application"): void {
+  close(): void {
     if (this.state === "closed") return;
-    this.#dropLink(CloseCode.normal, reason);
-    this.fail(new ThroughlineError("closed", `the session is closed: ${reason}`));
+    this.#dropLink(CloseCode.normal, "closed by the application");
+    this.fail(new ThroughlineError("closed", "closed by the application"));
   }
 
   /** Ends the session for a fault that trying again does not mend. */
@@ -342,7 +341,7 @@ export class SessionCore {
       this.#wishes.push({ do: "doubt" });
     }
     if (due !== "dead") return;
-    const text = `nothing was heard for ${pulse.silence(now)} ms`;
+    const text = `nothing heard for ${pulse.silence(now)} ms`;
     this.#dropLink(CloseCode.heartbeat, text);
     this.#lost(now, CloseCode.heartbeat, text);
   }
@@ -359,7 +358,7 @@ export class SessionCore {
     this.#reset();
     const what = `the link ended with ${code}${reason === "" ? "" : ` (${reason})`}`;
     const next = reconnectAfter(code);
-    if (next === "never") return this.fail(new ThroughlineError("closed", `${what}; coming back would not help`));
+    if (next === "never") return this.fail(new ThroughlineError("closed", `${what}; coming back does not help`));
     this.#attemptAt = now + this.#delay(next === "later", steady);
     this.#setState("waiting", new ThroughlineError("link_lost", what));
   }

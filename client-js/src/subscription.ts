@@ -236,7 +236,7 @@ export class Subscription extends Emitter<SubscriptionEvents> implements AsyncIt
   /** With an error the buffer is kept for the consumer, until it closes. */
   #finish(error: ThroughlineError | undefined): void {
     this.#over = { error };
-    this.#settle.reject(error ?? new ThroughlineError("closed", "the subscription was closed before it was accepted"));
+    this.#settle.reject(error ?? new ThroughlineError("closed", "closed before it was accepted"));
     if (error === undefined) {
       this.#buffer = [];
       this.#head = 0;

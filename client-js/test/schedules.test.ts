@@ -34,7 +34,7 @@ class Schedule {
 
   constructor(seed: number) {
     this.random = seeded(seed * 7919);
-    this.world = new World(seed);
+    this.world = new World(seed, { solo: seed % 4 === 0 });
     this.world.latency = () => Math.floor(this.random() * 40);
     this.world.accept = this.realm.accept;
     this.realm.publishesMax = 1 + this.pick(6);

@@ -1,11 +1,11 @@
 // Virtual time, seeded chance, and links that can be cut at any moment.
 
-import { diagnose } from "../src/diagnose.js";
 import type { Environment, Hint } from "../src/environment.js";
+import { Journal, type Outside } from "../src/journal.js";
 import { Ladder } from "../src/ladder.js";
-import { PathMemory } from "../src/memory.js";
+import { Line } from "../src/line.js";
+import { LadderLinks } from "../src/links.js";
 import type { Frame } from "../src/messages.js";
-import { Solo } from "../src/solo.js";
 import type { Failure, LinkHandlers, Transport, TransportName } from "../src/transports/transport.js";
 
 /** mulberry32: the same seed gives the same numbers. */
@@ -72,14 +72,18 @@ export class World {
     this.random = seeded(seed);
     this.environment = {
       parts: {
-        transports: () => transports.map((name) => this.#transport(name)),
-        steer: (options) => (solo ? new Solo(options) : new Ladder(options)),
-        memory: (environment, base) => new PathMemory(environment, base),
-        diagnose,
+        links: (setup) => {
+          const all = transports.map((name) => this.#transport(name));
+          if (solo) return new Line(setup, all[0]);
+          return new LadderLinks(setup, {
+            transports: all,
+            steer: (options) => new Ladder(options),
+            journal: (environment, base) => new Journal(environment, base, this.#outside),
+          });
+        },
       },
       place: { script: undefined, page: "http://realm.test/" },
       now: () => this.time,
-      date: () => 1_700_000_000_000 + this.time,
       random: this.random,
       after: (ms, call) => this.at(this.time + ms, call),
       watch: (call) => {
@@ -88,13 +92,18 @@ export class World {
           this.hint = () => undefined;
         };
       },
-      fetch: (url) => {
-        this.fetched.push(url);
-        return this.answer(url);
-      },
-      store: { get: (key) => this.stored.get(key), set: (key, text) => void this.stored.set(key, text) },
     };
   }
+
+  readonly #outside: Outside = {
+    date: () => 1_700_000_000_000 + this.time,
+    get: (key) => this.stored.get(key),
+    set: (key, text) => void this.stored.set(key, text),
+    fetch: (url) => {
+      this.fetched.push(url);
+      return this.answer(url);
+    },
+  };
 
   /** Timers that wait. */
   get timers(): number {
