@@ -14,6 +14,8 @@ const agent = new Agent({ keepAlive: false });
 
 const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]);
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8" };
+/** A build of the client to test in place of the one that the realm serves: no need to build the server anew. */
+const { CLIENT_JS } = process.env;
 const API = /\/throughline\/v1\/(websocket|stream|poll|uplink|diagnose)(?:\?|$)/;
 const STREAMS = { lines: "http-stream", "event-stream": "event-source", script: "iframe-stream" };
 
@@ -328,6 +330,7 @@ export class Middlebox {
 
   exchange(request, response) {
     if (request.url.startsWith("/harness/")) return void this.file(request, response);
+    if (CLIENT_JS && request.url === "/throughline/v1/client.js") return void this.send(CLIENT_JS, response);
     if (request.url.startsWith("/control/")) return void this.ask(request, response);
     this.count(request, false);
     const flow = this.flows.get(request.socket);
@@ -339,10 +342,14 @@ export class Middlebox {
     exchange.open();
   }
 
-  async file(request, response) {
+  file(request, response) {
     const path = normalize(new URL(request.url, this.url).pathname.slice("/harness".length));
+    return this.send(join(this.files, path), response);
+  }
+
+  async send(path, response) {
     try {
-      const bytes = await readFile(join(this.files, path));
+      const bytes = await readFile(path);
       response.writeHead(200, { "Content-Type": TYPES[extname(path)] ?? "text/plain", "Cache-Control": "no-store" }).end(bytes);
     } catch (error) {
       response.writeHead(404).end(String(error));
