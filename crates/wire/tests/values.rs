@@ -255,3 +255,18 @@ fn close_codes_say_whether_to_come_back() {
         assert_eq!(reconnect_after(code), reconnect, "{code}");
     }
 }
+
+#[test]
+fn a_json_string_escapes_what_has_to_be_wherever_it_stands() {
+    for length in [1, 31, 32, 33, 64, 100] {
+        for at in 0..length {
+            for special in ['"', '\\', '\n', '\u{1}', '\u{1f}', '\u{7f}', 'é'] {
+                let mut text = "x".repeat(length);
+                text.replace_range(at..at + 1, &special.to_string());
+                let mut json = Vec::new();
+                throughline_wire::message::write_json_string(&mut json, &text);
+                assert_eq!(serde_json::from_slice::<String>(&json).ok(), Some(text));
+            }
+        }
+    }
+}
