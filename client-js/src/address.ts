@@ -16,7 +16,7 @@ export interface Place {
 export function baseUrl(url: string | URL | undefined, place: Place): URL {
   if (url === undefined) {
     if (place.script?.includes(MARK)) return tidy(new URL(place.script));
-    if (place.page === undefined) throw bad("there is no page to take the address from: give one, as in http://localhost:9000");
+    if (place.page === undefined) throw bad("no page to take the address from: give one, as in http://localhost:9000");
     return tidy(new URL(".", place.page));
   }
   let parsed: URL;
@@ -34,7 +34,7 @@ function bad(text: string): ThroughlineError {
 
 function tidy(url: URL): URL {
   const scheme = { "http:": "http:", "https:": "https:", "ws:": "http:", "wss:": "https:" }[url.protocol];
-  if (scheme === undefined) throw bad(`"${url.href}" begins with ${url.protocol}; http, https, ws and wss are understood`);
+  if (scheme === undefined) throw bad(`"${url.href}": http, https, ws and wss are understood`);
   const at = `${url.pathname}/`.indexOf(MARK);
   const path = at < 0 ? url.pathname.replace(/\/*$/, "/") : url.pathname.slice(0, at + 1);
   return new URL(`${scheme}//${url.host}${path}`);

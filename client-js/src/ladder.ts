@@ -25,6 +25,9 @@ const PROBATION_MS = 5_000;
 const PROBATION_MS_MAX = 20_000;
 /** Others cut a stream of this transport at that age, twice: it is replaced at this part of the age. */
 const ROTATE_PART = 0.8;
+/** Younger ends are not learned: rotations would take all permits. */
+const AGE_MS_MIN = 12_500;
+const AGE_EXPIRY_MS = 600_000;
 const ROTATE_AGAIN_MS = 30_000;
 /** Every start takes a permit; one comes back at a time. What can wait leaves some for rounds. */
 const PERMITS = 12;
@@ -45,6 +48,13 @@ interface Live {
   readonly transport: TransportName;
   readonly startedAt: number;
   readonly adoptedAt: number;
+}
+
+/** Ages at which others ended a stream: the last one, and the one that was seen twice. */
+interface Age {
+  readonly last: number;
+  readonly twice: number | undefined;
+  readonly at: number;
 }
 
 interface Round {
@@ -91,8 +101,7 @@ export class Ladder implements Steering {
   #upgrades = 0;
   readonly #upgraded = new Set<TransportName>();
   #rotateAt = Infinity;
-  /** Ages at which others ended a stream, by transport: the last one, and the age that has been seen twice. */
-  readonly #ages = new Map<TransportName, { readonly last: number; readonly twice: number | undefined }>();
+  readonly #ages = new Map<TransportName, Age>();
 
   constructor(options: SteeringOptions) {
     this.#options = options;
@@ -111,7 +120,7 @@ export class Ladder implements Steering {
     const runner = this.#runners.get(id);
     if (runner === undefined) return;
     const strikes = this.#strikes.get(runner.transport)?.count ?? 0;
-    if (this.#live === undefined || strikes === 0) return this.#settle(now, runner);
+    if (this.#live === undefined || this.#suspected || strikes === 0) return this.#settle(now, runner);
     runner.provedUntil = now + Math.min(PROBATION_MS_MAX, PROBATION_MS * 2 ** (strikes - 1));
   }
 
@@ -129,13 +138,13 @@ export class Ladder implements Steering {
     this.#step(now);
   }
 
-  died(now: number, failure: Failure | undefined): void {
+  died(now: number, failure: Failure | undefined, silent: boolean): void {
     const live = this.#live;
     if (live === undefined) return;
     this.#live = undefined;
     this.#suspected = false;
     this.#worked = live.transport;
-    this.#judge(now, live, failure);
+    this.#judge(now, live, failure, silent);
   }
 
   suspect(now: number): void {
@@ -235,7 +244,7 @@ export class Ladder implements Steering {
   #adopt(now: number, runner: Runner): void {
     const { id, transport, startedAt } = runner;
     // Whom another had to replace while it was silent died of silence.
-    if (this.#live !== undefined) this.#judge(now, this.#live, this.#suspected ? "idle" : undefined);
+    if (this.#live !== undefined) this.#judge(now, this.#live, this.#suspected ? "idle" : undefined, this.#suspected);
     this.#runners.delete(id);
     this.#deeds.push({ do: "adopt", id });
     this.#live = { transport, startedAt, adoptedAt: now };
@@ -247,7 +256,7 @@ export class Ladder implements Steering {
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     this.#upgraded.clear();
     this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now);
-    const age = this.#ages.get(transport)?.twice;
+    const age = this.#age(now, transport)?.twice;
     this.#rotateAt = age === undefined ? Infinity : startedAt + age * ROTATE_PART;
   }
 
@@ -311,13 +320,16 @@ export class Ladder implements Steering {
 
   #besideAt({ beside, tried, first }: Round): number {
     if (beside === undefined || tried.has(beside) || first === undefined) return Infinity;
-    return this.#runners.has(first.id) ? first.startedAt + this.#delay() / 3 : -Infinity;
+    return this.#runners.has(first.id) ? first.startedAt + Math.floor(this.#delay() / 3) : -Infinity;
   }
 
   #next(now: number, round: Round): TransportName | undefined {
     if (now >= this.#besideAt(round)) return round.beside;
     const { list, tried, last } = round;
     const left = list.filter((transport) => !tried.has(transport));
+    // With few permits what works comes before what would be better.
+    const { beside, first } = round;
+    if (first === undefined && beside !== undefined && !tried.has(beside) && !this.#spare(now)) return beside;
     if (last === undefined) return left[0];
     const silent = this.#runners.has(last.id);
     const wanted = silent
@@ -353,12 +365,12 @@ export class Ladder implements Steering {
   // What a live link leads to.
 
   /** What its life says of its transport. */
-  #judge(now: number, live: Live, failure: Failure | undefined): void {
+  #judge(now: number, live: Live, failure: Failure | undefined, silent: boolean): void {
     const lived = now - live.adoptedAt;
     this.#clear(now, live);
     if (failure === undefined) return;
-    if (lived < CUT_MS || (failure === "idle" && lived < SILENCE_MS)) this.#strike(now, live.transport);
-    else if (failure === "rotated") this.#learnAge(live.transport, now - live.startedAt);
+    if (lived < (silent ? SILENCE_MS : CUT_MS)) this.#strike(now, live.transport);
+    else if (!silent && group(live.transport) === 1) this.#learnAge(now, live.transport, now - live.startedAt);
   }
 
   #strike(now: number, transport: TransportName): void {
@@ -398,10 +410,16 @@ export class Ladder implements Steering {
     if (!running && this.#spare(now)) this.#start(now, transport, "upgrade");
   }
 
-  #learnAge(transport: TransportName, age: number): void {
-    const known = this.#ages.get(transport);
-    const twice = known !== undefined && Math.abs(known.last - age) <= known.last / 4 ? Math.min(known.last, age) : known?.twice;
-    this.#ages.set(transport, { last: age, twice });
+  #learnAge(now: number, transport: TransportName, age: number): void {
+    if (age < AGE_MS_MIN) return;
+    const known = this.#age(now, transport);
+    const same = known !== undefined && Math.abs(known.last - age) <= known.last / 4;
+    this.#ages.set(transport, { last: age, twice: same ? Math.min(known.last, age) : known?.twice, at: now });
+  }
+
+  #age(now: number, transport: TransportName): Age | undefined {
+    const age = this.#ages.get(transport);
+    return age !== undefined && now - age.at < AGE_EXPIRY_MS ? age : undefined;
   }
 
   #rotations(now: number): void {

@@ -132,7 +132,9 @@ export class LadderLinks implements Links {
         const flight = this.#live;
         if (flight === undefined) return;
         this.#end(flight, wish.code, wish.reason);
-        this.#died(now, flight, FAULTS[wish.code]?.(flight.candidate, now), wish.reason);
+        const silent = wish.code === CloseCode.heartbeat;
+        const broken = wish.code === CloseCode.bad_message;
+        this.#died(now, flight, silent ? "idle" : broken ? flight.candidate.failure(now, false) : undefined, wish.reason, silent);
       }
     }
   }
@@ -210,16 +212,16 @@ export class LadderLinks implements Links {
     const failure = given ?? (meant && flight === this.#live ? undefined : flight.candidate.failure(now, false));
     if (flight === this.#live) {
       this.#setup.core.lost(now, code, reason);
-      return this.#died(now, flight, failure, reason);
+      return this.#died(now, flight, failure, reason, false);
     }
     this.#refused(now, flight, code, reason, failure ?? "refused");
   }
 
   /** The session's link is gone; the core knows. */
-  #died(now: number, flight: Flight, failure: Failure | undefined, reason: string): void {
+  #died(now: number, flight: Flight, failure: Failure | undefined, reason: string, silent: boolean): void {
     this.#live = undefined;
-    this.#steering.died(now, failure);
-    this.#learn(flight, failure);
+    this.#steering.died(now, failure, silent);
+    this.#learn(flight, silent);
     if (failure !== undefined) this.#note(now, flight, failure, reason === "" ? undefined : reason);
     else if (reason !== "") this.sentence = `the link ended: ${reason}`;
     this.#setup.changed();
@@ -244,7 +246,7 @@ export class LadderLinks implements Links {
     this.adopted += 1;
     this.#journal.adopted(welcome.network, transport.name);
     if (before !== undefined) {
-      this.#learn(before, undefined);
+      this.#learn(before, false);
       this.#end(before, CloseCode.normal, "another link has taken over");
     }
     this.#setup.core.adopt(now, greeting, welcome, kept, rtt);
@@ -303,11 +305,11 @@ export class LadderLinks implements Links {
 
   // What is learned.
 
-  #learn({ transport, link, candidate }: Flight, failure: Failure | undefined): void {
+  #learn({ transport, link, candidate }: Flight, silent: boolean): void {
     if (link?.holdMs !== undefined) this.#journal.held(link.holdMs);
     const { heartbeat } = this.#setup.core;
     if (heartbeat === undefined || candidate.welcome === undefined || this.#poll(transport.name)) return;
-    this.#journal.ended(heartbeat.interval, heartbeat.survived, failure === "idle");
+    this.#journal.ended(heartbeat.interval, heartbeat.survived, silent);
   }
 
   #note(now: number, { transport, candidate, attempt }: Flight, failure: Failure, detail: string | undefined): void {
@@ -337,9 +339,3 @@ export class LadderLinks implements Links {
     return name.endsWith("-poll");
   }
 }
-
-/** What it says of the path when the session itself closes its link with such a code. */
-const FAULTS: Readonly<Record<number, (candidate: Candidate, now: number) => Failure>> = {
-  [CloseCode.heartbeat]: () => "idle",
-  [CloseCode.bad_message]: (candidate, now) => candidate.failure(now, false),
-};

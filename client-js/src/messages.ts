@@ -172,7 +172,7 @@ export function body(
 ): Body {
   const bad = (text: string, limit?: number): ThroughlineError => new ThroughlineError("bad_event", text, limit);
   if (typeof data === "string" ? loneSurrogate(data) : !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
-    throw bad("data: expected text without halves of surrogate pairs, a Uint8Array or an ArrayBuffer");
+    throw bad("data: expected well-formed text, a Uint8Array or an ArrayBuffer");
   }
   if (tag !== undefined && (utf8Length(tag) > TAG_BYTES_MAX || loneSurrogate(tag))) {
     throw bad(`tag: at most ${TAG_BYTES_MAX} bytes of text are allowed`, TAG_BYTES_MAX);
@@ -284,7 +284,7 @@ export function decode(frame: Frame): ServerMessage {
 }
 
 function split(frame: Uint8Array<ArrayBuffer>): [string, Uint8Array<ArrayBuffer>] {
-  if (frame.length < 4) throw malformed("binary message is too short for its header length");
+  if (frame.length < 4) throw malformed("binary message ends within its header");
   const length = new DataView(frame.buffer, frame.byteOffset).getUint32(0);
   if (length > HEADER_BYTES_MAX) throw malformed(`binary message's header has ${length} bytes, at most ${HEADER_BYTES_MAX}`);
   if (length > frame.length - 4) throw malformed("binary message ends within its header");

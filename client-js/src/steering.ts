@@ -28,8 +28,8 @@ export interface Steering {
   answered(now: number, id: number): void;
   /** A candidate ended by itself. */
   failed(now: number, id: number, failure: Failure): void;
-  /** The session's link ended; without a failure it was on purpose. */
-  died(now: number, failure: Failure | undefined): void;
+  /** The session's link ended: without a failure on purpose; `silent` when nothing had been heard for too long. */
+  died(now: number, failure: Failure | undefined, silent: boolean): void;
   /** Something is outstanding on the session's link and nothing comes: look for another beside it. */
   suspect(now: number): void;
   /** The session's link spoke again. */

@@ -52,7 +52,7 @@ export function websocket(Socket: SocketConstructor): Transport {
       try {
         socket = new Socket(url.href, ["throughline.v1"]);
       } catch (error) {
-        const text = `the browser refuses to open ${url.href} (${String(error)}): a page that came over https needs an https address`;
+        const text = `the browser refuses ${url.href} (${String(error)}): an https page needs an https address`;
         throw new ThroughlineError("bad_address", text);
       }
       return attach(socket, handlers, options);
