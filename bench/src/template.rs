@@ -1,6 +1,6 @@
 //! Texts with `{name}` and `{function:argument}` placeholders, nestable.
 //!
-//! `{channel}`, `{payload}`, `{id}` (one per connection), `{n}` (counts the messages of a connection), `{len}` (payload
+//! `{channel}`, `{payload}`, `{id}` (one per connection), `{link}` (the same, 32 hexadecimal digits), `{n}` (counts the messages of a connection), `{len}` (payload
 //! length), `{cap}` (last captured text), `{hex:8203}`, `{u16:X}` (X behind a 2-byte length), `{u8:X}`, `{var:X}` (X behind an MQTT
 //! variable-length length), `{clen:X}` (decimal length of X, CRLF CRLF, X). A brace followed by anything else is literal, so
 //! JSON needs no escapes.
@@ -20,7 +20,7 @@ pub struct Context<'a> {
     pub captured: &'a [u8],
 }
 
-const NAMES: [&str; 11] = ["channel", "payload", "id", "n", "len", "cap", "hex", "u16", "u8", "var", "clen"];
+const NAMES: [&str; 12] = ["channel", "payload", "id", "link", "n", "len", "cap", "hex", "u16", "u8", "var", "clen"];
 
 /// A template with its placeholders filled in.
 pub fn fill(template: &str, context: &Context<'_>) -> Vec<u8> {
@@ -70,6 +70,7 @@ fn apply(name: &str, argument: &[u8], context: &Context<'_>, out: &mut Vec<u8>) 
         "channel" => out.extend_from_slice(context.channel.as_bytes()),
         "payload" => out.extend_from_slice(context.payload),
         "id" => out.extend_from_slice(context.id.to_string().as_bytes()),
+        "link" => out.extend_from_slice(format!("{:032x}", context.id).as_bytes()),
         "n" => out.extend_from_slice(context.n.to_string().as_bytes()),
         "len" => out.extend_from_slice(context.payload.len().to_string().as_bytes()),
         "cap" => out.extend_from_slice(context.captured),
@@ -111,10 +112,11 @@ mod tests {
     #[test]
     fn placeholders_are_filled_and_other_braces_stay() {
         let context = Context { channel: "abc", payload: b"hello", id: 7, n: 2, captured: b"K" };
-        let cases: [(&str, &[u8]); 4] = [
+        let cases: [(&str, &[u8]); 5] = [
             ("{\"c\":\"{channel}\",\"i\":{id},\"n\":{n}}", b"{\"c\":\"abc\",\"i\":7,\"n\":2}"),
             ("{hex:82}{var:{hex:0001}{u16:{channel}}{hex:00}}", b"\x82\x08\0\x01\0\x03abc\0"),
             ("PUB {channel} {len}\r\n{payload}\r\n", b"PUB abc 5\r\nhello\r\n"),
+            ("{link}", b"00000000000000000000000000000007"),
             ("{clen:{payload}{cap}}", b"6\r\n\r\nhelloK"),
         ];
         for (template, expected) in cases {

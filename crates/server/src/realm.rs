@@ -19,6 +19,7 @@ use crate::clock::{Clock, unix_ms};
 use crate::config::Config;
 use crate::http::Context;
 use crate::metrics::Metrics;
+use crate::rare::Rare;
 use crate::runtime::{Phase, ShardHandle, ShardStart};
 use crate::shard::{Common, ShardSettings};
 
@@ -310,11 +311,18 @@ impl Acceptor {
 
 impl Shards {
     fn accept(&self, listener: &Socket, connections_max: u64) {
+        let (clock, failures, refusals) = (Clock::start(), Rare::default(), Rare::default());
         let mut taken = 0;
         loop {
             match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok(socket) => {
-                    self.take(socket.into(), connections_max);
+                    if !self.take(socket.into(), connections_max)
+                        && let Some(times) = refusals.happened(clock.now().monotonic)
+                    {
+                        tracing::warn!(
+                            "limits.connections_max = {connections_max} is reached; connections refused: {times}"
+                        );
+                    }
                     taken += 1;
                 }
                 Err(Errno::AGAIN) if taken > 0 => {
@@ -327,25 +335,27 @@ impl Shards {
                 Err(Errno::INVAL) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(e) => {
-                    tracing::warn!("accepting a connection failed: {e}");
+                    if let Some(times) = failures.happened(clock.now().monotonic) {
+                        tracing::warn!("accepting a connection failed, {times} times since the last such line: {e}");
+                    }
                     std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MS));
                 }
             }
         }
     }
 
-    /// Gives a connection to the shard that has the fewest.
-    fn take(&self, socket: Socket, connections_max: u64) {
+    /// Gives a connection to the shard that has the fewest; false when there are too many.
+    fn take(&self, socket: Socket, connections_max: u64) -> bool {
         let total: usize = self.handles.iter().map(ShardHandle::load).sum();
         if total as u64 >= connections_max {
-            tracing::warn!("limits.connections_max = {connections_max} is reached; a connection was refused");
             // What its buffer does not take at once is not worth waiting for.
             let _ = socket.send(&crate::http::full_response());
-            return;
+            return false;
         }
         if let Some(shard) = self.handles.iter().min_by_key(|handle| handle.load()) {
             shard.give(socket.into());
         }
+        true
     }
 }
 

@@ -1,0 +1,40 @@
+//! Lines of the log that many clients at a time could cause.
+
+use std::cell::Cell;
+
+/// Milliseconds between two lines of one kind.
+const PAUSE_MS: u64 = 1_000;
+
+/// Lets one line pass per second, and counts the others.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// When the next may pass, monotonic milliseconds.
+    next: Cell<u64>,
+    held: Cell<u64>,
+}
+
+impl Rare {
+    /// Something happened: how often since the last line, if a line is due.
+    pub(crate) fn happened(&self, now: u64) -> Option<u64> {
+        let times = self.held.get() + 1;
+        if now < self.next.get() {
+            self.held.set(times);
+            return None;
+        }
+        self.next.set(now + PAUSE_MS);
+        self.held.set(0);
+        Some(times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_a_second_says_how_often() {
+        let rare = Rare::default();
+        let lines: Vec<_> = [0, 1, 500, 999, 1_000, 1_001, 9_000].map(|now| rare.happened(now)).into();
+        assert_eq!(lines, [Some(1), None, None, None, Some(4), None, Some(2)]);
+    }
+}
