@@ -13,6 +13,8 @@ use throughline_wire::ws::Opcode;
 
 use super::*;
 
+mod http;
+
 const NOW: Now = Now { monotonic: 0, unix: 1_700_000_000_000 };
 
 #[derive(Clone, Default)]
