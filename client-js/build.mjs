@@ -34,6 +34,8 @@ await Promise.all([
     logOverride: { "empty-import-meta": "silent" },
     outfile: `${assets}/throughline.iife.js`,
   }),
+  build({ ...common, entryPoints: ["src/shared/index.ts"], format: "esm", outfile: `${assets}/throughline-shared.js` }),
+  build({ ...common, entryPoints: ["src/shared/worker.ts"], format: "iife", logOverride: { "empty-import-meta": "silent" }, outfile: `${assets}/throughline-worker.js` }),
   build({ ...common, entryPoints: ["page/page.ts"], format: "esm", outfile: `${assets}/page.js` }),
   build({ ...common, entryPoints: ["page/page.css"], outfile: `${assets}/page.css` }),
   copyFile(here("page/index.html"), `${assets}/index.html`),

@@ -16,7 +16,7 @@ afterAll(() => rmSync(fresh, { recursive: true }));
 
 test("the committed files are up to date, byte for byte", () => {
   execFileSync(process.execPath, [fileURLToPath(new URL("../build.mjs", import.meta.url))], { env: { ...process.env, ASSETS: fresh } });
-  for (const name of ["throughline.js", "throughline-websocket.js", "throughline.iife.js", "page.js", "page.css", "index.html"]) {
+  for (const name of ["throughline.js", "throughline-websocket.js", "throughline.iife.js", "throughline-shared.js", "throughline-worker.js", "page.js", "page.css", "index.html"]) {
     const same = readFileSync(join(fresh, name)).equals(readFileSync(join(committed, name)));
     expect(same, `${name} differs: run npm run build and commit what it writes`).toBe(true);
   }
@@ -36,4 +36,11 @@ test("nothing of it comes from elsewhere", () => {
 test("the page has no inline script and no inline style", () => {
   const html = readFileSync(join(committed, "index.html"), "utf8");
   expect(html).not.toMatch(/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=/);
+});
+
+test.each(["throughline.js", "throughline.iife.js", "throughline-shared.js", "throughline-worker.js", "page.js"])("%s has every transport", (name) => {
+  const script = readFileSync(join(committed, name), "utf8");
+  for (const transport of ["websocket", "http-stream", "event-source", "iframe-stream", "long-poll", "jsonp-poll"]) {
+    expect(script.includes(`name:"${transport}"`), transport).toBe(true);
+  }
 });

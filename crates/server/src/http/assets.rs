@@ -11,9 +11,9 @@ use hyper::{Response, StatusCode};
 use super::answer::whole;
 use super::body::Body;
 
-/// Scripts, styles and connections from the realm alone, nothing inline, and no frame around it.
+/// Scripts, styles, connections and frames from the realm alone, nothing inline, and no frame around it.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file that is part of the program.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static ASSETS: [Asset; 6] = [
+static ASSETS: [Asset; 8] = [
     Asset {
         path: "/",
         kind: "text/html; charset=utf-8",
@@ -55,6 +55,18 @@ static ASSETS: [Asset; 6] = [
         path: "/throughline/v1/client-websocket.js",
         kind: SCRIPT,
         bytes: include_bytes!("../../assets/throughline-websocket.js"),
+        policy: None,
+    },
+    Asset {
+        path: "/throughline/v1/client-shared.js",
+        kind: SCRIPT,
+        bytes: include_bytes!("../../assets/throughline-shared.js"),
+        policy: None,
+    },
+    Asset {
+        path: "/throughline/v1/worker.js",
+        kind: SCRIPT,
+        bytes: include_bytes!("../../assets/throughline-worker.js"),
         policy: None,
     },
     Asset {
