@@ -11,7 +11,8 @@ use crate::types::{ChannelAttributes, Origin};
 /// A channel as the disk remembers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRecord {
-    /// Key of the channel on this disk and number on links. Never used twice.
+    /// Key of the channel on this disk and number on links. Not used twice while a realm runs; when it starts again, numbers
+    /// above the highest on the disk are given out anew, so a deletion has to leave nothing under its number.
     pub number: u32,
     /// Its name.
     pub name: Box<str>,
