@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use throughline_wire::path::{Failure, Transport};
 
 use crate::random::Random;
-use permits::{Permits, RESERVE};
+use permits::{Permits, RESERVE, RETURN_MS};
 use record::{CUT_MS, Record, SILENCE_MS};
 use round::Round;
 
@@ -140,6 +140,10 @@ pub struct Ladder {
     worked: Option<Transport>,
     record: Record,
     permits: Permits,
+    /// When something was started last.
+    started: u64,
+    /// Rounds fail and permits are few: starts keep their distance until a link is adopted.
+    spaced: bool,
     upgrade_at: Option<u64>,
     upgrades: u32,
     /// Those besides the best that were tried since the last adoption.
@@ -172,6 +176,8 @@ impl Ladder {
             worked,
             record: Record::default(),
             permits: Permits::new(),
+            started: 0,
+            spaced: false,
             upgrade_at: None,
             upgrades: 0,
             upgraded: Vec::new(),
@@ -287,8 +293,9 @@ impl Ladder {
         }
         if let Some(live) = self.live {
             self.record.lived(live.transport, now.saturating_sub(live.adopted));
-            self.rotate_if_due(now, live);
+            // Rotations that use up every permit must not keep the best transport from being tried.
             self.upgrade_if_due(now, live);
+            self.rotate_if_due(now, live);
         }
         self.step(now);
     }
@@ -329,6 +336,7 @@ impl Ladder {
         self.last_attempt += 1;
         let attempt = self.last_attempt;
         self.permits.take(now);
+        self.started = now;
         self.runners.insert(attempt, Runner { transport, started: now, purpose, stage: Stage::Proving });
         self.steps.push_back(Step::Start { attempt, transport });
         attempt
@@ -360,6 +368,7 @@ impl Ladder {
     fn adopt(&mut self, now: u64, attempt: u64) {
         let Some(Runner { transport, started, .. }) = self.runners.remove(&attempt) else { return };
         self.steps.push_back(Step::Adopt { attempt });
+        let before = self.live.map(|live| live.transport);
         if self.suspected {
             self.died(now, Some(Failure::Idle), true);
         } else if let Some(old) = self.live {
@@ -368,11 +377,14 @@ impl Ladder {
         self.live = Some(Live { transport, started, adopted: now });
         self.worked = Some(transport);
         self.round = None;
-        self.failed_rounds = 0;
+        (self.failed_rounds, self.spaced) = (0, false);
         self.abandon(|r| r.transport >= transport);
-        self.upgraded.clear();
-        let best = self.list.first().is_none_or(|best| *best >= transport);
-        self.upgrade_at = if best { None } else { Some(self.next_upgrade(now)) };
+        // A rotation changes nothing about what would be better, nor about when to look for it.
+        if before != Some(transport) || self.upgrade_at.is_none() {
+            self.upgraded.clear();
+            let best = self.list.first().is_none_or(|best| *best >= transport);
+            self.upgrade_at = if best { None } else { Some(self.next_upgrade(now)) };
+        }
         let age = self.record.rotate_at_age(now, transport);
         self.rotate_at = age.map(|age| started.saturating_add(age));
     }
@@ -381,6 +393,7 @@ impl Ladder {
         if self.round.is_none() {
             let running = self.runners.values().map(|r| r.transport).collect();
             let scarce = self.permits.left(now) <= RESERVE;
+            self.spaced |= scarce && self.failed_rounds >= ROUNDS_WIDE;
             self.round = Some(Round::new(self.fit(now), running, self.worked, scarce));
             self.step(now);
         }
@@ -412,7 +425,8 @@ impl Ladder {
         }
         let delay = if round.is_hurried() { self.delay() / HURRY } else { self.delay() };
         let youngest = self.runners.values().map(|r| r.started.saturating_add(delay)).max();
-        Some(youngest.unwrap_or(0).max(self.permits.at(1)))
+        let apart = if self.spaced { self.started.saturating_add(RETURN_MS) } else { 0 };
+        Some(youngest.unwrap_or(0).max(self.permits.at(1)).max(apart))
     }
 
     fn step(&mut self, now: u64) {

@@ -3,7 +3,7 @@
 /// Most permits at hand.
 pub(super) const PERMITS_MAX: u32 = 12;
 /// One comes back after so long, milliseconds.
-const RETURN_MS: u64 = 10_000;
+pub(super) const RETURN_MS: u64 = 10_000;
 /// What upgrades and rotations leave for rounds.
 pub(super) const RESERVE: u32 = 4;
 
