@@ -15,10 +15,10 @@ export interface Outside extends Store {
 /** All that can go wrong. */
 export const ALL_WORDS: Words = {
   ...WORDS,
-  buffered: "is held back: a proxy between collects answers until they are complete",
-  rotated: "was ended by something between that limits how long an answer may last",
-  authentication: "needs authentication at a proxy or server between",
-  origin: "is refused to this page's origin: add it to origins.allowed of the realm",
+  buffered: "is held back: a proxy collects answers until they are complete",
+  rotated: "was ended by something that limits how long answers last",
+  authentication: "needs authentication at a proxy",
+  origin: "is not allowed for this page's origin: see origins.allowed of the realm",
   unreachable: "failed like all others: the network is down, or the address is wrong",
 };
 

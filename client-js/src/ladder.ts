@@ -245,6 +245,8 @@ export class Ladder implements Steering {
     const { id, transport, startedAt } = runner;
     // Whom another had to replace while it was silent died of silence.
     if (this.#live !== undefined) this.#judge(now, this.#live, this.#suspected ? "idle" : undefined, this.#suspected);
+    // A rotation is no reason to put off what is better.
+    const same = this.#live?.transport === transport;
     this.#runners.delete(id);
     this.#deeds.push({ do: "adopt", id });
     this.#live = { transport, startedAt, adoptedAt: now };
@@ -254,8 +256,10 @@ export class Ladder implements Steering {
     this.#draining = false;
     this.#failedRounds = 0;
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
-    this.#upgraded.clear();
-    this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now);
+    if (!same) {
+      this.#upgraded.clear();
+      this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now);
+    }
     const age = this.#age(now, transport)?.twice;
     this.#rotateAt = age === undefined ? Infinity : startedAt + age * ROTATE_PART;
   }
@@ -264,7 +268,7 @@ export class Ladder implements Steering {
 
   #startRound(now: number): void {
     if (this.#round !== undefined) return;
-    const list = this.#fit(now);
+    const list = this.#eligible(now);
     const worked = this.#worked;
     this.#round = {
       list,
@@ -277,7 +281,7 @@ export class Ladder implements Steering {
   }
 
   /** What a round may try: without struck transports unless there are no others, and few after failed rounds. */
-  #fit(now: number): readonly TransportName[] {
+  #eligible(now: number): readonly TransportName[] {
     const { list } = this.#options;
     const fit = list.filter((transport) => (this.#strikes.get(transport)?.until ?? 0) <= now);
     const all = fit.length > 0 ? fit : list;

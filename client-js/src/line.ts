@@ -140,7 +140,10 @@ export class Line implements Links {
   #adopt(now: number, flight: Flight): void {
     const { welcome, greeting, kept, rtt = 0 } = flight.candidate;
     if (welcome === undefined) return;
-    this.#live?.link?.close(CloseCode.normal, "replaced");
+    const before = this.#live;
+    before?.link?.close(CloseCode.normal, "replaced");
+    // There are candidates beside a link only when that does not answer.
+    if (before !== undefined) this.#note(now, before, "idle", "");
     this.#live = flight;
     this.#candidate = undefined;
     this.network = welcome.network;

@@ -52,6 +52,10 @@ export class LadderLinks implements Links {
   #live: Flight | undefined;
   /** The transport of the present link, or the last. */
   #last: TransportName | undefined;
+  /** The session doubts its link. */
+  #doubt = false;
+  /** Nothing got through since the last link, or the last round. */
+  #vain = true;
   /** The most telling end of a candidate since the last link. */
   #told: { readonly code: number; readonly reason: string } = { code: NO_CODE, reason: "" };
 
@@ -121,6 +125,7 @@ export class LadderLinks implements Links {
   }
 
   #wish(now: number, wish: LinkWish): void {
+    this.#doubt = wish.do === "doubt";
     switch (wish.do) {
       case "seek":
         return this.#steering.begin(now);
@@ -140,11 +145,7 @@ export class LadderLinks implements Links {
   }
 
   #do(now: number, deed: Deed): void {
-    if (deed.do === "over") {
-      const { code, reason } = this.#told;
-      this.#told = { code: NO_CODE, reason: "" };
-      return this.#setup.core.unreached(now, code, reason || (this.sentence ?? ""));
-    }
+    if (deed.do === "over") return this.#over(now);
     if (deed.do === "start") return this.#open(now, deed.id, deed.transport);
     const flight = this.#flights.get(deed.id);
     if (flight === undefined) return;
@@ -154,6 +155,19 @@ export class LadderLinks implements Links {
     const late = deed.do === "give_up";
     this.#end(flight, late ? CloseCode.heartbeat : CloseCode.normal, late ? "not proven in time" : "not needed");
     if (late) this.#note(now, flight, flight.candidate.failure(now, true), undefined);
+  }
+
+  #over(now: number): void {
+    const { code, reason } = this.#told;
+    const last = this.failures.at(-1);
+    if (this.#vain && last !== undefined && [...this.#transports.keys()].some((name) => this.#poll(name))) {
+      const noted: PathFailure = { ...last, failure: "unreachable", detail: undefined };
+      this.sentence = describe(this.#setup.base.href, noted, ALL_WORDS);
+      this.#record(noted);
+    }
+    this.#vain = true;
+    this.#told = { code: NO_CODE, reason: "" };
+    this.#setup.core.unreached(now, code, reason || (this.sentence ?? ""));
   }
 
   // Opening and ending.
@@ -246,10 +260,13 @@ export class LadderLinks implements Links {
     this.adopted += 1;
     this.#journal.adopted(welcome.network, transport.name);
     if (before !== undefined) {
-      this.#learn(before, false);
+      this.#learn(before, this.#doubt);
       this.#end(before, CloseCode.normal, "another link has taken over");
+      if (this.#doubt) this.#note(now, before, "idle", "no answer came");
     }
     this.#setup.core.adopt(now, greeting, welcome, kept, rtt);
+    this.#doubt = false;
+    this.#vain = true;
     this.#told = { code: NO_CODE, reason: "" };
     this.#report();
     this.#setup.changed();
@@ -287,7 +304,7 @@ export class LadderLinks implements Links {
       case "answered":
         return this.#steering.answered(now, id);
       case "foreign":
-        this.#end(flight, CloseCode.normal, "opened again with the session that is known by now");
+        this.#end(flight, CloseCode.normal, "opened again with the session's id");
         return this.#open(now, id, candidate.transport);
     }
   }
@@ -315,6 +332,7 @@ export class LadderLinks implements Links {
   #note(now: number, { transport, candidate, attempt }: Flight, failure: Failure, detail: string | undefined): void {
     const noted: PathFailure = { transport: transport.name, failure, after: candidate.age(now), detail };
     this.sentence = describe(this.#url(transport.name), noted, ALL_WORDS);
+    this.#vain &&= failure === "refused" || failure === "silent";
     const unopened = transport.name === "websocket" && candidate.reached === "nothing";
     this.#journal.note(noted, unopened ? attempt : undefined, (told) => this.#record(told));
   }

@@ -16,6 +16,7 @@ export class Pulse {
   rtt: number;
   /** Silent intervals after which the link spoke again. */
   survived = 0;
+  readonly #strain: number;
   #quiet = false;
   #heardAt: number;
   /** When each ping was sent that was not answered. */
@@ -29,8 +30,10 @@ export class Pulse {
   #owedAt: number | undefined;
   #noted = 0;
 
-  constructor(now: number, interval: number, rtt: number) {
+  /** `strain` stretches the time before a doubt. */
+  constructor(now: number, interval: number, rtt: number, strain: number) {
     this.#heardAt = now;
+    this.#strain = strain;
     this.interval = interval;
     this.rtt = rtt;
   }
@@ -116,6 +119,6 @@ export class Pulse {
 
   #patience(): number {
     if (this.#owedAt === undefined || this.#noted > 1) return Infinity;
-    return this.#owedAt + Math.min(PATIENCE_MS_MAX, Math.max(PATIENCE_MS_MIN, PATIENCE_RTTS * this.rtt));
+    return this.#owedAt + this.#strain * Math.min(PATIENCE_MS_MAX, Math.max(PATIENCE_MS_MIN, PATIENCE_RTTS * this.rtt));
   }
 }

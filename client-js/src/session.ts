@@ -55,6 +55,7 @@ export interface Greeting {
 const STEADY_MS = 10_000;
 /** First delay's exponent for close codes that mean "later". */
 const LATER = 3;
+const STRAIN_MAX = 16;
 
 export class SessionCore {
   state: State = "waiting";
@@ -84,6 +85,8 @@ export class SessionCore {
   #pulse: Pulse | undefined;
   #adoptedAt = 0;
   #doubted = false;
+  /** Doubles when a link is left in doubt, until something is answered: or a large event on a slow line would be begun for ever. */
+  #strain = 1;
   #drainAfter: number | undefined;
 
   constructor(settings: SessionSettings, now: number) {
@@ -192,7 +195,8 @@ export class SessionCore {
     if (this.state === "closed") return;
     this.#outbox.rewind();
     this.#control = this.#feeds.move(greeting.asked);
-    this.#pulse = new Pulse(now, Math.max(1, welcome.heartbeat), rtt);
+    if (this.#doubted) this.#strain = Math.min(STRAIN_MAX, 2 * this.#strain);
+    this.#pulse = new Pulse(now, Math.max(1, welcome.heartbeat), rtt, this.#strain);
     this.heartbeat = this.#pulse;
     this.#adoptedAt = now;
     this.#doubted = false;
@@ -212,6 +216,7 @@ export class SessionCore {
       case "event":
         return this.#feeds.event(message);
       case "reply":
+        this.#strain = 1;
         return this.#reply(message);
       case "gap":
         return this.#feeds.gap(message);
@@ -223,6 +228,7 @@ export class SessionCore {
         this.#control.push({ type: "pong" });
         return;
       case "pong": {
+        this.#strain = 1;
         const rtt = this.#pulse.ponged(now);
         if (rtt !== undefined) this.#outputs.push({ type: "rtt", rtt });
         return;
