@@ -10,14 +10,16 @@ import { OWN_PAGE, Polled, Stream, WAYS, address, ask, begin, jsonp, newLink } f
 import { Realm } from "./lib/realm.mjs";
 
 let realm;
-before(async () => (realm = await Realm.start({ config: "[origins]\nallowed = [\"https://app.example\"]\n" })));
+// Links that read nothing for a while answer no pings either: they are not to die of it here.
+const config = '[origins]\nallowed = ["https://app.example"]\n[timeouts]\nheartbeat_ms = 600000\n';
+before(async () => (realm = await Realm.start({ config })));
 after(() => realm.end());
 
 const code = ({ text }) => JSON.parse(text).error.code;
 /** Resolves when the realm knows a link no more. */
 async function gone(link) {
   for (;;) {
-    const answer = await ask(realm.url, "uplink", { link: link.link, n: 1, m: "" });
+    const answer = await ask(realm.url, "uplink", { link: link.link, n: 1 }, { method: "POST", body: "" });
     if (answer.status === 404) return assert.equal(code(answer), "unknown_link");
   }
 }
@@ -105,7 +107,7 @@ test("a stream begins with its padding, in chunks or closed by the connection", 
 
 test("a chunked stream ends with its last chunk, an HTTP/1.0 one with its connection", async () => {
   const bytes = (version) =>
-    `GET /throughline/v1/stream?link=${newLink()}&as=lines&n=1&m=${encodeURIComponent('{"type":"connect","versions":[7]}\n')} HTTP/${version}\r\nHost: a\r\n\r\n`;
+    `GET /throughline/v1/stream?link=${newLink()}&as=lines&n=1&m=${encodeURIComponent('{"type":"connect","versions":[7]}\n')} HTTP/${version}\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\n\r\n`;
   assert.match(await raw(bytes("1.1")), /"type":"close","code":4201[^\n]*\}\n\r\n0\r\n\r\n$/);
   assert.match(await raw(bytes("1.0")), /"type":"close","code":4201[^\n]*\}\n$/);
 });
@@ -211,6 +213,9 @@ test("requests that break the rules are refused and named", async () => {
     ["stream", { link, as: "lines" }, 405, "method_not_allowed", { method: "PUT" }],
     ["stream", { link: taken.link, as: "lines" }, 409, "conflict"],
     ["stream", { link: polled.link, as: "lines" }, 409, "conflict"],
+    ["stream", { link, as: "lines", n: 1, m: "x" }, 403, "bad_origin"],
+    ["poll", { link, ack: 0, n: 1, m: "x" }, 403, "bad_origin"],
+    ["uplink", { link: taken.link, n: 1, m: "x" }, 403, "bad_origin"],
     ["poll", { link: taken.link, ack: 0 }, 409, "conflict"],
     ["poll", { link }, 400, "bad_request"],
     ["poll", { link, ack: "x" }, 400, "bad_request"],
@@ -221,7 +226,8 @@ test("requests that break the rules are refused and named", async () => {
     ["uplink", { link: taken.link, n: 0, m: "x" }, 400, "bad_request"],
     ["uplink", { link: taken.link, n: 2, m: "x" }, 400, "bad_request", { method: "POST", body: "x" }],
   ]) {
-    const answer = await ask(realm.url, path, query, options);
+    const own = { ...options, headers: expected === "bad_origin" ? {} : OWN_PAGE };
+    const answer = await ask(realm.url, path, query, own);
     assert.deepEqual([answer.status, code(answer)], [status, expected], `${path} ${JSON.stringify(query)}: ${answer.text}`);
     assert.equal(answer.headers.throughline, "1");
   }

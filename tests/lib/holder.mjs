@@ -27,7 +27,7 @@ function fail(text) {
 }
 
 function request(method, path, body = "") {
-  const lines = [`${method} /throughline/v1/${path} HTTP/1.1`, `Host: ${url.host}`];
+  const lines = [`${method} /throughline/v1/${path} HTTP/1.1`, `Host: ${url.host}`, "Sec-Fetch-Site: same-origin"];
   if (method === "POST") lines.push("Content-Type: text/plain;charset=UTF-8", `Content-Length: ${Buffer.byteLength(body)}`);
   return `${lines.join("\r\n")}\r\n\r\n${body}`;
 }

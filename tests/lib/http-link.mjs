@@ -85,6 +85,7 @@ class HttpLink {
   take(message) {
     this.received.push(message);
     if (message.type === "close") this.ended = message;
+    if (message.type === "ping") this.say({ type: "pong" }).catch(() => undefined);
     for (const check of this.waiting) check();
   }
 
@@ -210,7 +211,7 @@ export class Polled extends HttpLink {
 /** Every way to open a link over HTTP, for tests that hold for all. */
 export const WAYS = {
   "http-stream": (base, options) => Stream.open(base, options),
-  "event-source": (base, options) => Stream.open(base, { ...options, as: "event-stream", method: "GET" }),
+  "event-source": (base, options) => Stream.open(base, { ...options, as: "event-stream", method: "GET", headers: OWN_PAGE }),
   "iframe-stream": (base, options) => Stream.open(base, { ...options, as: "script", method: "GET", headers: OWN_PAGE }),
   "long-poll": (base, options) => Polled.open(base, options),
   "jsonp-poll": (base, options) => Polled.open(base, { ...options, callback: "take_it$1" }),

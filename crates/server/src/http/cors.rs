@@ -69,8 +69,8 @@ pub(crate) fn check(headers: &HeaderMap, origins: &Origins) -> Result<(), Fault>
     Ok(())
 }
 
-/// The same for requests that open or feed a link. Scripts and frames are loaded by `GET` without an `Origin`, and are read by
-/// any page that loads them: `embedded` says that this is such a request. Then other headers have to say where it came from.
+/// The same for requests that open or feed a link. Scripts, frames and images are loaded by `GET` without an `Origin`. `embedded`
+/// says that a page of another site would gain something by that; then other headers have to say where the request came from.
 pub(crate) fn check_link(method: &Method, headers: &HeaderMap, embedded: bool, origins: &Origins) -> Result<(), Fault> {
     check(headers, origins)?;
     if method != Method::GET || headers.contains_key(ORIGIN) || origins.any() {

@@ -97,9 +97,10 @@ impl Call {
         })
     }
 
-    /// True for what a page loads as a script or a frame.
+    /// True for what a page of any site could load as a script, a frame or an image, and use by that: to read an answer,
+    /// or to say something in its user's name.
     pub(super) fn is_embedded(&self) -> bool {
-        self.scripted || self.form == Form::Script
+        self.scripted || self.form == Form::Script || self.inline.is_some()
     }
 
     /// The piece that the request brings and its number, from the query or the body.
