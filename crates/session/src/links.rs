@@ -376,6 +376,7 @@ impl Links {
         let Some(adoption) = candidate.into_adoption() else { return };
         let heartbeat = adoption.heartbeat;
         if !self.session.adopt(now, adoption) {
+            self.ladder.died(now, None, false);
             let reason = "not needed".into();
             return self.orders.push_back(LinkOrder::Close { attempt, code: CloseCode::Normal.code(), reason });
         }
