@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use throughline_session::{ClientEvent, ClientSession, ClientState, LinkLoss, PublishFault, SubscriptionId};
+use throughline_session::{ClientEvent, ClientState, LinkLoss, Links, PathSummary, PublishFault, SubscriptionId};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
@@ -21,13 +21,14 @@ pub(crate) struct Shared {
     /// A publish was answered: there may be room in the queue.
     pub(crate) room: Notify,
     pub(crate) state: watch::Sender<State>,
+    pub(crate) path: watch::Sender<PathSummary>,
     /// True once the last link's closing handshake is over.
     pub(crate) finished: watch::Sender<bool>,
     epoch: Instant,
 }
 
 pub(crate) struct Core {
-    pub(crate) session: ClientSession,
+    pub(crate) links: Links,
     receipts: HashMap<u64, oneshot::Sender<Answer>>,
     inboxes: HashMap<SubscriptionId, Inbox>,
     last_loss: Option<Arc<LinkLoss>>,
@@ -52,14 +53,15 @@ pub(crate) struct Inbox {
 }
 
 impl Shared {
-    pub(crate) fn new(session: ClientSession, limits: BufferLimits, epoch: Instant) -> Shared {
-        let core =
-            Core { session, receipts: HashMap::new(), inboxes: HashMap::new(), last_loss: None, limits, full: 0 };
+    pub(crate) fn new(links: Links, limits: BufferLimits, epoch: Instant) -> Shared {
+        let path = watch::Sender::new(links.path());
+        let core = Core { links, receipts: HashMap::new(), inboxes: HashMap::new(), last_loss: None, limits, full: 0 };
         Shared {
             core: Mutex::new(core),
             wake: Notify::new(),
             room: Notify::new(),
             state: watch::Sender::new(State::Connecting),
+            path,
             finished: watch::Sender::new(false),
             epoch,
         }
@@ -82,7 +84,14 @@ impl Shared {
 
     /// Hands out what the state machine has to say. To be called after every change of it.
     pub(crate) fn dispatch(&self, core: &mut Core) {
-        while let Some(event) = core.session.poll_event() {
+        let mut moved = false;
+        while core.links.poll_path().is_some() {
+            moved = true;
+        }
+        if moved {
+            self.path.send_replace(core.links.path());
+        }
+        while let Some(event) = core.links.poll_event() {
             match event {
                 ClientEvent::StateChanged(state) => {
                     // Answers of open publishes and the reason follow; `Closed` is told with them.

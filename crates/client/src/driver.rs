@@ -1,165 +1,215 @@
-//! The task behind a session: moves messages between the state machine and its link, and keeps the clock.
+//! The task behind a session: moves messages between the state machine and its links, and keeps the clock.
 
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use throughline_session::{ClientState, LinkCommand};
+use throughline_session::{Attempt, ClientState, LinkOrder};
 use throughline_wire::close::CloseCode;
 use throughline_wire::message::{DecodeError, ServerMessage};
+use throughline_wire::path::Transport;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout};
 
-use crate::core::Shared;
-use crate::options::{Options, TRANSPORTS};
-use crate::transport::{Fault, Hold, Link};
+use crate::core::{Core, Shared};
+use crate::options::Options;
+use crate::transport::{Fault, Flight, Link, Moved};
 use crate::url::RealmUrl;
 
 /// Bytes that may wait for the socket before more are encoded.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
-/// Longest wait for the closing handshake.
+/// Longest wait for the other side to learn that a link is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-type Opening = Pin<Box<dyn Future<Output = Result<Link, Fault>> + Send>>;
 
 /// Runs the session until it is closed.
 pub(crate) async fn drive(shared: Arc<Shared>, url: RealmUrl, options: Options) {
-    let mut driver = Driver { shared, url, options, link: None, opening: None, paused: false, received: Vec::new() };
-    while let Some(deadline) = driver.turn().await {
+    let mut driver =
+        Driver { shared, url, options, lanes: Vec::new(), live: None, paused: false, received: Vec::new() };
+    loop {
+        let (closing, deadline) = driver.turn();
+        let Some(deadline) = deadline else {
+            // The program may end right after, and with it every task.
+            for closed in closing {
+                let _ = closed.await;
+            }
+            break;
+        };
         driver.wait(deadline).await;
     }
     driver.shared.finished.send_replace(true);
+}
+
+/// A link under its number.
+struct Lane {
+    attempt: Attempt,
+    transport: Transport,
+    link: Link,
 }
 
 struct Driver {
     shared: Arc<Shared>,
     url: RealmUrl,
     options: Options,
-    link: Option<Link>,
-    opening: Option<Opening>,
-    /// The socket is not read because a subscription is full.
+    /// The session's link and candidates for its place, oldest first.
+    lanes: Vec<Lane>,
+    /// Which of them is the session's.
+    live: Option<Attempt>,
+    /// The session's link is not read because a subscription is full.
     paused: bool,
     received: Vec<Result<ServerMessage, DecodeError>>,
 }
 
 impl Driver {
-    /// Does all that can be done without waiting; gives the time of the next tick, or `None` once the session is over.
-    async fn turn(&mut self) -> Option<u64> {
-        let (commands, deadline) = self.step();
-        for command in commands {
-            match command {
-                LinkCommand::Doubt | LinkCommand::Trust => {}
-                LinkCommand::Open => self.opening = Some(Box::pin(open(self.url.clone(), self.options.clone()))),
-                LinkCommand::Close { code, reason } => self.close_link(code, reason, deadline.is_none()).await,
-            }
-        }
-        deadline
-    }
-
-    fn step(&mut self) -> (Vec<LinkCommand>, Option<u64>) {
+    /// Does all that can be done without waiting; gives the links that are being closed, and the time of the next tick, or
+    /// `None` once the session is over.
+    fn turn(&mut self) -> (Vec<JoinHandle<()>>, Option<u64>) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let now = shared.now();
-        core.session.tick(now);
-        let full = core.is_full() && core.session.state() == ClientState::Open;
-        if full && !self.paused {
-            core.session.pause();
-        } else if self.paused && !full {
-            core.session.resume(now);
-        }
-        self.paused = full;
-        let mut commands = Vec::new();
-        while let Some(command) = core.session.poll_link() {
-            commands.push(command);
-        }
-        if let Some(link) = &mut self.link {
-            while link.queued_bytes() < OUTPUT_BYTES_MAX {
-                let Some(message) = core.session.poll_transmit() else { break };
-                link.queue(&message);
+        core.links.tick(now);
+        self.hold_back(&mut core, now);
+        let closing = self.obey(&mut core, now);
+        self.live = core.links.live().map(|(attempt, _)| attempt);
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| Some(lane.attempt) == self.live) {
+            while lane.link.queued_bytes() < OUTPUT_BYTES_MAX {
+                let Some(message) = core.links.poll_transmit(now) else { break };
+                lane.link.queue(&message);
             }
         }
         shared.dispatch(&mut core);
-        (commands, core.session.poll_timeout())
+        (closing, core.links.poll_timeout())
     }
 
-    async fn close_link(&mut self, code: u16, reason: String, last: bool) {
-        self.opening = None;
-        let Some(link) = self.link.take() else { return };
-        let finish = timeout(CLOSE_TIMEOUT, link.finish(code, reason));
-        if last {
-            // The program may end right after, and with it every other task.
-            let _ = finish.await;
-        } else {
-            tokio::spawn(finish);
+    /// Stops reading while the program is slow.
+    fn hold_back(&mut self, core: &mut Core, now: u64) {
+        let full = core.is_full() && core.links.session().state() == ClientState::Open;
+        if full && !self.paused {
+            core.links.pause();
+        } else if self.paused && !full {
+            core.links.resume(now);
         }
+        self.paused = full;
+    }
+
+    /// Opens and closes links as the state machine says.
+    fn obey(&mut self, core: &mut Core, now: u64) -> Vec<JoinHandle<()>> {
+        let mut closing = Vec::new();
+        while let Some(order) = core.links.poll_order(now) {
+            match order {
+                LinkOrder::Open { attempt, transport, first, probe, hold_ms } => {
+                    let flight = Flight { first, probe, hold_ms };
+                    match Link::start(transport, &self.url, &self.options, flight) {
+                        Ok(link) => self.lanes.push(Lane { attempt, transport, link }),
+                        Err(fault) => lost(core, now, attempt, transport, fault),
+                    }
+                }
+                LinkOrder::Send { attempt, message } => {
+                    if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.attempt == attempt) {
+                        lane.link.queue(&message);
+                    }
+                }
+                LinkOrder::Close { attempt, code, reason } => {
+                    if let Some(at) = self.lanes.iter().position(|lane| lane.attempt == attempt) {
+                        closing.push(close(self.lanes.remove(at), code, reason));
+                    }
+                }
+            }
+        }
+        closing
     }
 
     /// Waits until there is something to do, and takes in what came.
     async fn wait(&mut self, deadline: u64) {
         let shared = Arc::clone(&self.shared);
+        let unread = self.live.filter(|_| self.paused);
         tokio::select! {
             () = shared.wake.notified() => {}
             () = sleep_until(shared.instant(deadline)) => {}
-            outcome = opened(&mut self.opening) => {
-                self.opening = None;
-                self.link_opened(outcome);
-            }
-            moved = exchange(&mut self.link, !self.paused) => self.moved(moved),
+            (attempt, moved) = exchange(&mut self.lanes, unread) => self.moved(attempt, moved),
         }
     }
 
-    fn link_opened(&mut self, outcome: Result<Link, Fault>) {
-        let mut core = self.shared.lock();
-        let now = self.shared.now();
-        match outcome {
-            Ok(link) => {
-                self.link = Some(link);
-                self.paused = false;
-                core.session.link_opened(now);
-            }
-            Err(fault) => {
-                let welcomed = core.session.session().is_some();
-                core.session.link_lost(now, fault.loss(welcomed));
-            }
+    fn moved(&mut self, attempt: Attempt, outcome: Result<Moved, Fault>) {
+        let Some(at) = self.lanes.iter().position(|lane| lane.attempt == attempt) else { return };
+        let (moved, mut fault) = match outcome {
+            Ok(moved) => (moved, None),
+            Err(fault) => (Moved::default(), Some(fault)),
+        };
+        if let Some(lane) = self.lanes.get_mut(at).filter(|_| moved.heard) {
+            fault = lane.link.receive(&mut self.received).err();
         }
-    }
-
-    fn moved(&mut self, moved: Result<(), Fault>) {
-        let Some(link) = &mut self.link else { return };
-        let lost = moved.and_then(|()| link.receive(&mut self.received)).err();
-        let mut core = self.shared.lock();
-        let now = self.shared.now();
-        core.session.heard(now);
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        let now = shared.now();
+        tell(&mut core, now, attempt, moved);
         for message in self.received.drain(..) {
-            core.session.input(now, message);
+            core.links.input(now, attempt, message);
         }
-        if let Some(fault) = lost {
-            if let Some(link) = self.link.take() {
-                // The server's close frame is answered, or its fault named.
-                tokio::spawn(timeout(CLOSE_TIMEOUT, link.finish(CloseCode::Normal.code(), String::new())));
+        if let Some(fault) = fault {
+            // The server's close frame is answered, or its fault named.
+            let lane = self.lanes.remove(at);
+            lost(&mut core, now, attempt, lane.transport, fault);
+            drop(close(lane, CloseCode::Normal.code(), String::new()));
+        }
+        shared.dispatch(&mut core);
+    }
+}
+
+fn tell(core: &mut Core, now: u64, attempt: Attempt, moved: Moved) {
+    let links = &mut core.links;
+    if moved.opened {
+        links.opened(now, attempt);
+    }
+    if moved.uplinked {
+        links.uplinked(attempt);
+    }
+    if let Some(hold_ms) = moved.hold_learned {
+        links.hold_learned(now, hold_ms);
+    }
+    if moved.heard {
+        links.heard(now, attempt);
+    }
+    if moved.full {
+        links.rotate(now, attempt);
+    }
+}
+
+fn lost(core: &mut Core, now: u64, attempt: Attempt, transport: Transport, fault: Fault) {
+    let welcomed = core.links.session().session().is_some();
+    let failure = fault.failure(transport);
+    core.links.lost(now, attempt, fault.loss(welcomed), failure);
+}
+
+/// Closes a link in a task of its own, in limited time.
+fn close(lane: Lane, code: u16, reason: String) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        // A link that does not end in time is dropped.
+        let _ = timeout(CLOSE_TIMEOUT, lane.link.finish(code, reason)).await;
+    })
+}
+
+/// Waits for any of the links, of which `unread` is not read. Cancel-safe.
+async fn exchange(lanes: &mut [Lane], unread: Option<Attempt>) -> (Attempt, Result<Moved, Fault>) {
+    match lanes {
+        [] => pending().await,
+        [lane] => (lane.attempt, lane.link.exchange(Some(lane.attempt) != unread).await),
+        lanes => {
+            let mut waits = Vec::with_capacity(lanes.len());
+            // Candidates first: a busy link would hide them.
+            for lane in lanes.iter_mut().rev() {
+                let reading = Some(lane.attempt) != unread;
+                waits.push((lane.attempt, Box::pin(lane.link.exchange(reading))));
             }
-            let welcomed = core.session.session().is_some();
-            core.session.link_lost(now, fault.loss(welcomed));
+            poll_fn(|context| {
+                for (attempt, wait) in &mut waits {
+                    if let Poll::Ready(outcome) = wait.as_mut().poll(context) {
+                        return Poll::Ready((*attempt, outcome));
+                    }
+                }
+                Poll::Pending
+            })
+            .await
         }
-        self.shared.dispatch(&mut core);
-    }
-}
-
-async fn open(url: RealmUrl, options: Options) -> Result<Link, Fault> {
-    let transport = options.transports.first().copied().unwrap_or(TRANSPORTS[0]);
-    Link::open(transport, &url, &options, Hold::default()).await
-}
-
-async fn opened(opening: &mut Option<Opening>) -> Result<Link, Fault> {
-    match opening {
-        Some(opening) => opening.await,
-        None => pending().await,
-    }
-}
-
-async fn exchange(link: &mut Option<Link>, reading: bool) -> Result<(), Fault> {
-    match link {
-        Some(link) => link.exchange(reading).await,
-        None => pending().await,
     }
 }

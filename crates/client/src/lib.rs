@@ -46,10 +46,10 @@ pub use http::{Channel, ChannelSpec, ChannelType, HttpError, Page, PublishNumber
 pub use options::{Options, TRANSPORTS};
 pub use session::{OpenError, PublishFailure, Published, Receipt, Session, State};
 pub use subscription::{Delivery, Ended, Subscription};
-pub use throughline_session::{Cursor, LinkLoss, PublishError, PublishFault, SubscribeError};
+pub use throughline_session::{Cursor, LinkLoss, PathSummary, PublishError, PublishFault, Report, SubscribeError};
 pub use throughline_wire::event::{Body, Data, Eid, Epoch, Event};
 pub use throughline_wire::message::{From, Gap, GapReason, ReplyError};
-pub use throughline_wire::path::Transport;
+pub use throughline_wire::path::{Failure, Transport};
 pub use throughline_wire::properties::{Properties, Value};
 pub use url::RealmUrl;
 

@@ -1,6 +1,6 @@
 //! How a session behaves.
 
-use throughline_session::ClientSettings;
+use throughline_session::{ClientSettings, LadderSettings};
 use throughline_wire::path::Transport;
 
 /// The transports that this client has, best first.
@@ -26,7 +26,8 @@ pub struct Options {
     pub buffer_events_max: usize,
     /// Bytes of these events. Default 16 MiB.
     pub buffer_bytes_max: usize,
-    /// Time for a connection to open, and again for the handshake, milliseconds. Default 10,000.
+    /// Time for a link to prove that it carries messages both ways, milliseconds. Default 8,000. After it the attempt is given
+    /// up; others have been started beside it long before.
     pub open_timeout_ms: u64,
     /// Longest message taken from the server, bytes. Default 64 MiB. A longer one ends the link with 1009.
     pub message_bytes_max: usize,
@@ -34,7 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        let session = ClientSettings::default();
+        let (session, ladder) = (ClientSettings::default(), LadderSettings::default());
         Options {
             transports: TRANSPORTS.to_vec(),
             client: concat!("throughline-client ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -43,7 +44,7 @@ impl Default for Options {
             queue_bytes_max: session.queue_bytes_max,
             buffer_events_max: 10_000,
             buffer_bytes_max: 16 << 20,
-            open_timeout_ms: session.open_timeout_ms,
+            open_timeout_ms: ladder.give_up_ms,
             message_bytes_max: 64 << 20,
         }
     }
@@ -55,9 +56,12 @@ impl Options {
             client: Some(self.client.as_str().into()),
             queue_publishes_max: self.queue_publishes_max,
             queue_bytes_max: self.queue_bytes_max,
-            // Connection and handshake have a time of their own each.
-            open_timeout_ms: self.open_timeout_ms.saturating_mul(2),
             ..ClientSettings::default()
         }
+    }
+
+    pub(crate) fn ladder(&self) -> LadderSettings {
+        let transports = self.transports.iter().copied().filter(|transport| TRANSPORTS.contains(transport)).collect();
+        LadderSettings { transports, give_up_ms: self.open_timeout_ms, ..LadderSettings::default() }
     }
 }

@@ -5,8 +5,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use throughline_session::{ClientSession, ClientState, LinkLoss, PublishError, PublishFault, SubscribeError};
+use throughline_session::{
+    ClientState, LinkLoss, Links, Memory, PathSummary, PublishError, PublishFault, SubscribeError,
+};
 use throughline_wire::event::{Body, Eid};
 use throughline_wire::message::From;
 use tokio::sync::{oneshot, watch};
@@ -116,7 +119,7 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.lock().session.close();
+        self.shared.lock().links.session_mut().close();
         self.shared.wake.notify_one();
     }
 }
@@ -150,8 +153,8 @@ impl Session {
     pub fn start(url: &str, options: Options) -> Result<Session, BadUrl> {
         let url: RealmUrl = url.parse()?;
         let limits = BufferLimits { events_max: options.buffer_events_max, bytes_max: options.buffer_bytes_max };
-        let machine = ClientSession::new(options.settings(), seed(), 0);
-        let shared = Arc::new(Shared::new(machine, limits, Instant::now()));
+        let links = Links::new(options.settings(), &options.ladder(), Memory::default(), seed(), 0, unix_ms());
+        let shared = Arc::new(Shared::new(links, limits, Instant::now()));
         tokio::spawn(driver::drive(Arc::clone(&shared), url, options));
         Ok(Session { handle: Arc::new(Handle { shared }) })
     }
@@ -175,11 +178,21 @@ impl Session {
         self.handle.shared.state.subscribe()
     }
 
+    /// The way between this session and the realm: what carries it, what was measured, and what failed last.
+    pub fn path(&self) -> PathSummary {
+        self.handle.shared.lock().links.path()
+    }
+
+    /// The same, at every change of transport and every failure.
+    pub fn path_changes(&self) -> watch::Receiver<PathSummary> {
+        self.handle.shared.path.subscribe()
+    }
+
     /// Receives a channel. Whether the server takes the subscription up is told by the subscription itself.
     pub fn subscribe(&self, channel: &str, from: From) -> Result<Subscription, SubscribeError> {
         let shared = &self.handle.shared;
         let mut core = shared.lock();
-        let id = core.session.subscribe(channel, from)?;
+        let id = core.links.session_mut().subscribe(channel, from)?;
         core.add_inbox(id);
         drop(core);
         shared.wake.notify_one();
@@ -221,7 +234,7 @@ impl Session {
     pub fn try_publish(&self, channel: &str, body: Body, persistent: Option<bool>) -> Result<Receipt, PublishError> {
         let shared = &self.handle.shared;
         let mut core = shared.lock();
-        let id = core.session.publish(channel, body, persistent)?;
+        let id = core.links.session_mut().publish(channel, body, persistent)?;
         let receiver = core.add_receipt(id);
         drop(core);
         shared.wake.notify_one();
@@ -232,7 +245,7 @@ impl Session {
     /// await their receipts first.
     pub async fn close(self) {
         let shared = &self.handle.shared;
-        shared.lock().session.close();
+        shared.lock().links.session_mut().close();
         shared.wake.notify_one();
         let mut finished = shared.finished.subscribe();
         // The sender lives in `shared`, so waiting cannot fail.
@@ -259,4 +272,10 @@ impl Future for Receipt {
 /// A number that differs from client to client. Without the system's randomness any will do.
 fn seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
+}
+
+/// Milliseconds since 1970, by which what was learned about a path grows old.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -121,7 +121,7 @@ impl Drop for Subscription {
         let shared = &self.handle.shared;
         let mut core = shared.lock();
         core.remove_inbox(self.id);
-        core.session.unsubscribe(self.id);
+        core.links.session_mut().unsubscribe(self.id);
         drop(core);
         shared.wake.notify_one();
     }

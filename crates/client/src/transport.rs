@@ -13,13 +13,38 @@ use throughline_wire::message::{ClientMessage, DecodeError, ServerMessage};
 use throughline_wire::path::Transport;
 
 pub(crate) use fault::Fault;
-pub(crate) use hold::Hold;
 
 use crate::options::Options;
 use crate::url::RealmUrl;
 
 /// What came on a link, decoded as far as it could be.
 pub(crate) type Received = Vec<Result<ServerMessage, DecodeError>>;
+
+/// What a link sends of its own accord as soon as it can.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    /// `connect` and what follows it.
+    pub(crate) first: Vec<ClientMessage>,
+    /// What the server has to answer for the link to be proven. On a stream it takes the other way up.
+    pub(crate) probe: ClientMessage,
+    /// How long the server may hold a poll, milliseconds.
+    pub(crate) hold_ms: u64,
+}
+
+/// What came of waiting for a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    /// It is open: the handshake is done, the stream's head or the first poll's answer has come.
+    pub(crate) opened: bool,
+    /// A request beside the link's own was answered.
+    pub(crate) uplinked: bool,
+    /// Bytes came: [`Link::receive`] has them.
+    pub(crate) heard: bool,
+    /// It has received as much as one link should.
+    pub(crate) full: bool,
+    /// How long polls may be held, milliseconds, when that was learned anew.
+    pub(crate) hold_learned: Option<u64>,
+}
 
 /// One live use of a transport. It moves whole messages and knows nothing of what they mean.
 pub(crate) enum Link {
@@ -29,22 +54,22 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// Opens one to the realm. `hold` is for polls.
-    pub(crate) async fn open(
+    /// Begins to open one to the realm. Nothing moves before [`exchange`](Link::exchange).
+    pub(crate) fn start(
         transport: Transport,
         url: &RealmUrl,
         options: &Options,
-        hold: Hold,
+        flight: Flight,
     ) -> Result<Link, Fault> {
-        match transport {
-            Transport::WebSocket => websocket::Link::open(url, options).await.map(Box::new).map(Link::WebSocket),
-            Transport::HttpStream => http_stream::Link::open(url, options).await.map(Box::new).map(Link::HttpStream),
+        Ok(match transport {
+            Transport::WebSocket => Link::WebSocket(Box::new(websocket::Link::start(url, options, flight))),
+            Transport::HttpStream => Link::HttpStream(Box::new(http_stream::Link::start(url, options, &flight)?)),
             // There is no other in `TRANSPORTS`.
-            _ => long_poll::Link::open(url, options, hold).await.map(Box::new).map(Link::LongPoll),
-        }
+            _ => Link::LongPoll(Box::new(long_poll::Link::start(url, options, &flight)?)),
+        })
     }
 
-    /// Encodes a message for [`exchange`](Link::exchange) to send.
+    /// Encodes a message for [`exchange`](Link::exchange) to send. It follows what the link was started with.
     pub(crate) fn queue(&mut self, message: &ClientMessage) {
         match self {
             Link::WebSocket(link) => link.queue(message),
@@ -62,8 +87,8 @@ impl Link {
         }
     }
 
-    /// Waits until bytes were sent, or, if `reading`, came. Cancel-safe.
-    pub(crate) async fn exchange(&mut self, reading: bool) -> Result<(), Fault> {
+    /// Waits until it opened, bytes were sent, or, if `reading`, came. Cancel-safe.
+    pub(crate) async fn exchange(&mut self, reading: bool) -> Result<Moved, Fault> {
         match self {
             Link::WebSocket(link) => link.exchange(reading).await,
             Link::HttpStream(link) => link.exchange(reading).await,
@@ -71,8 +96,8 @@ impl Link {
         }
     }
 
-    /// Appends what has come to `out`. To be called after each [`exchange`](Link::exchange). With an error the link is
-    /// over; what was appended before counts.
+    /// Appends what has come to `out`. To be called after an [`exchange`](Link::exchange) that heard something. With an
+    /// error the link is over; what was appended before counts.
     pub(crate) fn receive(&mut self, out: &mut Received) -> Result<(), Fault> {
         match self {
             Link::WebSocket(link) => link.receive(out),

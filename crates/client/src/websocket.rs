@@ -203,7 +203,7 @@ impl Connection {
     /// Waits until bytes were sent, or, if `reading`, came or the server ended its side. Cancel-safe.
     /// What came has to be taken by [`receive`](Connection::receive) before the next call.
     pub async fn exchange(&mut self, reading: bool) -> Result<(), Fault> {
-        if reading && (self.start < self.end || self.ended) {
+        if reading && self.has_input() {
             return Ok(());
         }
         loop {
@@ -244,6 +244,11 @@ impl Connection {
             Err(e) => return Err(Fault::Io(e)),
         }
         Ok(true)
+    }
+
+    /// True when [`receive`](Connection::receive) has something to do.
+    pub(crate) const fn has_input(&self) -> bool {
+        self.start < self.end || self.ended
     }
 
     /// Gives all that came to `sink`. Pings are answered here, and a close is.

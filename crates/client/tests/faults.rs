@@ -2,14 +2,14 @@
 
 mod fake;
 
-use fake::{HEARTBEAT_MS, Server};
-use throughline_client::{Options, Session, State};
+use fake::{HEARTBEAT_MS, Server, only};
+use throughline_client::{Session, State, Transport};
 
 /// The error of connecting to a server that gives this answer.
 async fn refused(response: &str) -> String {
     let server = Server::start().await;
     let url = server.url();
-    let (_, session) = tokio::join!(server.answer(response), Session::connect(&url, Options::default()));
+    let (_, session) = tokio::join!(server.answer(response), Session::connect(&url, only(Transport::WebSocket)));
     let text = session.expect_err("no realm").to_string();
     assert!(!text.contains('\n'), "{text}");
     text
@@ -42,7 +42,7 @@ async fn the_realm_refuses_in_its_own_words() {
 #[tokio::test]
 async fn a_refusal_for_now_is_tried_again() {
     let server = Server::start().await;
-    let session = Session::start(&server.url(), Options::default()).unwrap();
+    let session = Session::start(&server.url(), only(Transport::WebSocket)).unwrap();
     server.answer("HTTP/1.1 502 Bad Gateway\r\nServer: proxy\r\nContent-Length: 0\r\n\r\n").await;
     let _peer = server.welcome(HEARTBEAT_MS).await;
     session.state().wait_for(|state| *state == State::Open).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_refusal_for_now_is_tried_again() {
 #[tokio::test]
 async fn what_stands_in_for_a_realm_that_was_there_is_waited_out() {
     let server = Server::start().await;
-    let session = Session::start(&server.url(), Options::default()).unwrap();
+    let session = Session::start(&server.url(), only(Transport::WebSocket)).unwrap();
     drop(server.welcome(HEARTBEAT_MS).await);
     server.answer("HTTP/1.1 404 Not Found\r\nServer: proxy\r\nContent-Length: 0\r\n\r\n").await;
     let _peer = server.welcome(HEARTBEAT_MS).await;
@@ -61,7 +61,7 @@ async fn what_stands_in_for_a_realm_that_was_there_is_waited_out() {
 #[tokio::test]
 async fn a_refusal_for_good_is_not() {
     let server = Server::start().await;
-    let session = Session::start(&server.url(), Options::default()).unwrap();
+    let session = Session::start(&server.url(), only(Transport::WebSocket)).unwrap();
     server.answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
     let state = session.state().wait_for(|state| matches!(state, State::Closed { .. })).await.unwrap().clone();
     let State::Closed { reason, .. } = state else { panic!("{state:?}") };
@@ -75,12 +75,12 @@ async fn nothing_listens() {
         let server = Server::start().await;
         server.url()
     };
-    let text = Session::connect(&url, Options::default()).await.unwrap_err().to_string();
+    let text = Session::connect(&url, only(Transport::WebSocket)).await.unwrap_err().to_string();
     has(&text, &["nothing listens on 127.0.0.1:", "throughline serve"]);
 }
 
 #[tokio::test]
 async fn no_tls() {
-    let text = Session::connect("https://127.0.0.1:1", Options::default()).await.unwrap_err().to_string();
+    let text = Session::connect("https://127.0.0.1:1", only(Transport::WebSocket)).await.unwrap_err().to_string();
     has(&text, &["no TLS", "http://"]);
 }

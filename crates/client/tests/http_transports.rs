@@ -3,16 +3,10 @@
 mod fake;
 
 use fake::http::{HttpServer, Request, Stream};
-use fake::{EPOCH, HEARTBEAT_MS, SESSION, event, published, subscribed, welcome};
+use fake::{EPOCH, HEARTBEAT_MS, SESSION, event, only, published, subscribed, welcome};
 use throughline_client::session::describe_loss;
-use throughline_client::{Body, Data, Delivery, Eid, From, Options, Session, State, Transport};
+use throughline_client::{Body, Data, Delivery, Eid, From, Session, State, Transport};
 use throughline_wire::message::{ClientMessage, ServerMessage};
-
-fn options(transport: Transport) -> Options {
-    let mut options = Options::default();
-    options.transports = vec![transport];
-    options
-}
 
 #[track_caller]
 fn event_text(delivery: Delivery) -> String {
@@ -20,19 +14,28 @@ fn event_text(delivery: Delivery) -> String {
     event.body.data.as_text().expect("text").to_owned()
 }
 
-/// Takes a stream and the session that its `connect` presents, and welcomes it.
-async fn stream(server: &mut HttpServer) -> (Stream, Option<String>, String) {
+/// A link that a test serves.
+struct Served {
+    down: Stream,
+    id: String,
+    /// What the client sent first.
+    messages: Vec<ClientMessage>,
+}
+
+/// Takes a stream, welcomes the session and answers the ping that comes beside it.
+async fn stream(server: &mut HttpServer) -> Served {
     let request = server.next("stream").await;
     assert_eq!((request.query("as"), request.query("n")), (Some("lines"), Some("1")));
-    let link = request.query("link").expect("a link id").to_owned();
-    assert!(link.len() == 32 && link.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{link}");
-    let presented = match request.messages().as_slice() {
-        [ClientMessage::Connect { session, .. }] => session.map(|session| session.to_string()),
-        other => panic!("more or less than a connect: {other:?}"),
-    };
-    let mut stream = request.stream().await;
-    stream.send(&[welcome(HEARTBEAT_MS)]).await;
-    (stream, presented, link)
+    let id = request.query("link").expect("a link id").to_owned();
+    assert!(id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{id}");
+    let messages = request.messages();
+    let mut down = request.stream().await;
+    let (probe, ping) = piece(server).await;
+    assert_eq!((ping.as_slice(), probe.query("n")), (&[ClientMessage::Ping][..], Some("2")));
+    assert_eq!(probe.query("link"), Some(&*id));
+    probe.taken().await;
+    down.send(&[welcome(HEARTBEAT_MS), ServerMessage::Pong]).await;
+    Served { down, id, messages }
 }
 
 /// The next request of the uplink, whose messages are whole.
@@ -45,14 +48,13 @@ async fn piece(server: &mut HttpServer) -> (Request, Vec<ClientMessage>) {
 #[tokio::test]
 async fn a_stream_carries_down_and_pieces_carry_up() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::HttpStream)).unwrap();
+    let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();
     let mut subscription = session.subscribe("c", From::All).unwrap();
-    let (mut down, presented, link) = stream(&mut server).await;
-    assert_eq!(presented, None);
-    let (request, messages) = piece(&mut server).await;
-    let [.., ClientMessage::Subscribe { id, .. }] = messages.as_slice() else { panic!("{messages:?}") };
-    assert_eq!((request.query("n"), request.query("link")), (Some("2"), Some(&*link)));
-    request.taken().await;
+    let Served { mut down, messages, .. } = stream(&mut server).await;
+    let [ClientMessage::Connect { session: None, .. }, ClientMessage::Subscribe { id, .. }] = messages.as_slice()
+    else {
+        panic!("{messages:?}")
+    };
     // However the lines are cut.
     let text = fake::http::lines(&[subscribed(*id, 0), event(1, "one"), event(2, "zwölf")]);
     for byte in 0..text.len() {
@@ -78,9 +80,9 @@ async fn a_stream_carries_down_and_pieces_carry_up() {
 #[tokio::test]
 async fn a_piece_without_an_answer_is_sent_again_as_it_was() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::HttpStream)).unwrap();
+    let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();
     let receipt = session.publish_queued("c", Body::new(Data::text("a")), None).await.unwrap();
-    let (mut down, ..) = stream(&mut server).await;
+    let Served { mut down, .. } = stream(&mut server).await;
     let (first, messages) = piece(&mut server).await;
     let [.., ClientMessage::Publish { id, .. }] = messages.as_slice() else { panic!("{messages:?}") };
     let (number, body, unique) = (first.query("n").unwrap().to_owned(), first.body.clone(), first.target.clone());
@@ -99,12 +101,12 @@ async fn a_piece_without_an_answer_is_sent_again_as_it_was() {
 #[tokio::test]
 async fn pieces_shrink_when_something_on_the_way_refuses_large_ones() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::HttpStream)).unwrap();
+    let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();
     let text = "€".repeat(3000);
     let receipt = session.publish_queued("c", Body::new(Data::text(&text)), None).await.unwrap();
-    let (mut down, ..) = stream(&mut server).await;
+    let Served { mut down, .. } = stream(&mut server).await;
     let mut up = String::new();
-    let mut last = 1;
+    let mut last = 2;
     while !up.ends_with('\n') {
         let request = server.next("uplink").await;
         if request.body.len() > 2048 {
@@ -126,12 +128,10 @@ async fn pieces_shrink_when_something_on_the_way_refuses_large_ones() {
 #[tokio::test]
 async fn a_stream_that_ends_is_followed_by_another_link_of_the_same_session() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::HttpStream)).unwrap();
+    let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();
     let mut subscription = session.subscribe("c", From::All).unwrap();
-    let (mut down, _, first) = stream(&mut server).await;
-    let (request, messages) = piece(&mut server).await;
+    let Served { mut down, id: first, messages } = stream(&mut server).await;
     let [.., ClientMessage::Subscribe { id, .. }] = messages.as_slice() else { panic!("{messages:?}") };
-    request.taken().await;
     down.send(&[subscribed(*id, 0), event(1, "one")]).await;
     // Half a line is no message.
     down.chunk("{\"type\":\"ev").await;
@@ -139,13 +139,14 @@ async fn a_stream_that_ends_is_followed_by_another_link_of_the_same_session() {
     assert_eq!(event_text(subscription.next().await), "one");
     down.end().await;
 
-    let (mut down, presented, second) = stream(&mut server).await;
-    assert_eq!(presented, Some(SESSION.to_string()));
+    let Served { mut down, id: second, messages } = stream(&mut server).await;
     assert_ne!(first, second);
-    let (request, messages) = piece(&mut server).await;
-    let [.., ClientMessage::Subscribe { id, from, .. }] = messages.as_slice() else { panic!("{messages:?}") };
+    let [ClientMessage::Connect { session, .. }, ClientMessage::Subscribe { id, from, .. }] = messages.as_slice()
+    else {
+        panic!("{messages:?}")
+    };
+    assert_eq!(*session, Some(SESSION));
     assert_eq!(*from, From::After { after: Eid(1), epoch: EPOCH });
-    request.taken().await;
     down.send(&[subscribed(*id, 1), event(2, "two")]).await;
     assert!(matches!(subscription.next().await, Delivery::Standing { resumed: true, .. }));
     assert_eq!(event_text(subscription.next().await), "two");
@@ -155,12 +156,12 @@ async fn a_stream_that_ends_is_followed_by_another_link_of_the_same_session() {
 async fn closing_tells_the_server() {
     for transport in [Transport::HttpStream, Transport::LongPoll] {
         let mut server = HttpServer::start().await;
-        let session = Session::start(&server.url(), options(transport)).unwrap();
+        let session = Session::start(&server.url(), only(transport)).unwrap();
         let mut states = session.state();
         let held = match transport {
             Transport::LongPoll => {
                 let (poll, _) = opened(&mut server).await;
-                poll.polled(1, &[welcome(HEARTBEAT_MS)]).await;
+                poll.polled(1, &[welcome(HEARTBEAT_MS), ServerMessage::Pong]).await;
                 None
             }
             _ => Some(stream(&mut server).await),
@@ -197,7 +198,7 @@ async fn foreign_answers_are_told_from_the_realms_own() {
         for (response, words) in table {
             let mut server = HttpServer::start().await;
             let url = server.url();
-            let connecting = tokio::spawn(async move { Session::connect(&url, options(transport)).await.map(drop) });
+            let connecting = tokio::spawn(async move { Session::connect(&url, only(transport)).await.map(drop) });
             server.next(resource).await.raw(response).await;
             let text = connecting.await.unwrap().unwrap_err().to_string();
             assert!(text.contains(words), "{transport}: {text}");
@@ -217,11 +218,13 @@ async fn opened(server: &mut HttpServer) -> (Request, Vec<ClientMessage>) {
 #[tokio::test]
 async fn answers_of_polls_are_acknowledged_and_taken_once() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::LongPoll)).unwrap();
+    let session = Session::start(&server.url(), only(Transport::LongPoll)).unwrap();
     let mut subscription = session.subscribe("c", From::All).unwrap();
     let (poll, messages) = opened(&mut server).await;
-    let [.., ClientMessage::Subscribe { id, .. }] = messages.as_slice() else { panic!("{messages:?}") };
-    poll.polled(1, &[welcome(HEARTBEAT_MS), subscribed(*id, 0), event(1, "one")]).await;
+    let [_, ClientMessage::Subscribe { id, .. }, ClientMessage::Ping] = messages.as_slice() else {
+        panic!("{messages:?}")
+    };
+    poll.polled(1, &[welcome(HEARTBEAT_MS), subscribed(*id, 0), event(1, "one"), ServerMessage::Pong]).await;
     let poll = server.next("poll").await;
     assert_eq!((poll.query("ack"), poll.query("n")), (Some("1"), None));
     // The answer is lost on its way: the same is asked for once more, and held for a shorter time.
@@ -258,11 +261,11 @@ async fn answers_of_polls_are_acknowledged_and_taken_once() {
 #[tokio::test]
 async fn a_link_that_the_realm_has_forgotten_is_followed_by_another() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::LongPoll)).unwrap();
+    let session = Session::start(&server.url(), only(Transport::LongPoll)).unwrap();
     let mut states = session.state();
     let (poll, _) = opened(&mut server).await;
     let link = poll.query("link").unwrap().to_owned();
-    poll.polled(1, &[welcome(HEARTBEAT_MS)]).await;
+    poll.polled(1, &[welcome(HEARTBEAT_MS), ServerMessage::Pong]).await;
     let body = "{\"error\":{\"code\":\"unknown_link\",\"message\":\"no such link\"}}";
     let refusal = format!("HTTP/1.1 404 Not Found\r\nThroughline: 1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     server.next("poll").await.raw(&refusal).await;
@@ -277,8 +280,8 @@ async fn a_link_that_the_realm_has_forgotten_is_followed_by_another() {
 #[tokio::test]
 async fn the_servers_close_ends_the_link_with_its_code() {
     let mut server = HttpServer::start().await;
-    let session = Session::start(&server.url(), options(Transport::HttpStream)).unwrap();
-    let (mut down, ..) = stream(&mut server).await;
+    let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();
+    let Served { mut down, .. } = stream(&mut server).await;
     down.send(&[ServerMessage::Close { code: 4200, reason: "no such thing".into() }]).await;
     let state = session.state().wait_for(|state| matches!(state, State::Closed { .. })).await.unwrap().clone();
     assert!(matches!(state, State::Closed { code: 4200, .. }), "{state:?}");

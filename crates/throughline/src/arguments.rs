@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use throughline_client::{ChannelType, Eid, From, RealmUrl};
+use throughline_client::{ChannelType, Eid, From, Options, RealmUrl, TRANSPORTS, Transport};
 use throughline_wire::event::{SAFE_INTEGER_MAX, TAG_BYTES_MAX, check_channel_name};
 
 use crate::properties::Property;
@@ -101,6 +101,8 @@ pub(crate) struct Publish {
     /// On a channel of type mixed: keep the event on disk
     #[arg(long)]
     pub(crate) persistent: bool,
+    #[command(flatten)]
+    pub(crate) way: Way,
 }
 
 const SUBSCRIBE_EXAMPLES: &str = "\
@@ -130,6 +132,27 @@ pub(crate) struct Subscribe {
     /// Print each event as a JSON object on a line
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) way: Way,
+}
+
+/// The way to the realm.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Way {
+    /// Use this transport only: websocket, http-stream or long-poll; repeatable. Without it, whatever gets through
+    #[arg(long = "transport", value_name = "NAME", value_parser = transport)]
+    transports: Vec<Transport>,
+}
+
+impl Way {
+    /// A session's options.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::default();
+        if !self.transports.is_empty() {
+            options.transports.clone_from(&self.transports);
+        }
+        options
+    }
 }
 
 const CREATE_EXAMPLES: &str = "\
@@ -189,6 +212,11 @@ pub(crate) struct Create {
 fn channel_name(text: &str) -> Result<String, String> {
     check_channel_name(text).map_err(|e| e.to_string())?;
     Ok(text.to_owned())
+}
+
+fn transport(text: &str) -> Result<Transport, String> {
+    let found = TRANSPORTS.into_iter().find(|transport| transport.name() == text);
+    found.ok_or_else(|| "expected websocket, http-stream or long-poll".to_owned())
 }
 
 fn tag(text: &str) -> Result<String, String> {
@@ -251,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn transports() {
+        let of = |line: &str| match parse(line).map(|a| a.command) {
+            Ok(Command::Subscribe(s)) => s.way.options().transports,
+            Ok(Command::Publish(p)) => p.way.options().transports,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(of("subscribe c"), TRANSPORTS);
+        assert_eq!(of("subscribe c --transport long-poll"), [Transport::LongPoll]);
+        let both = [Transport::WebSocket, Transport::HttpStream];
+        assert_eq!(of("publish c 1 --transport websocket --transport http-stream"), both);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_a_usage_error() {
         for line in [
             "",
@@ -260,6 +301,7 @@ mod tests {
             "publish c 1 --property novalue",
             "publish c 1 --property n:=null",
             "subscribe c --count 0",
+            "subscribe c --transport jsonp-poll",
             "channel create c",
             "channel create c --type durable",
             "channel create c --type mixed --capacity 0",

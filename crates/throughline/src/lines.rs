@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
-use throughline_client::{Options, PublishError, PublishFault, Published, RealmUrl, Receipt, ReplyError, Session};
+use throughline_client::{PublishError, PublishFault, Published, RealmUrl, Receipt, ReplyError, Session};
 use tokio::sync::mpsc;
 
 use crate::arguments::Publish;
@@ -23,8 +23,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const RETRYABLE: [&str; 3] = ["store_full", "store_failed", "overloaded"];
 
 pub(crate) async fn run(url: &RealmUrl, arguments: Publish) -> Result<(), Failure> {
+    let options = arguments.way.options();
     let (channel, template) = Template::of(arguments)?;
-    let session = Session::start(&url.to_string(), Options::default()).map_err(Failure::usage)?;
+    let session = Session::start(&url.to_string(), options).map_err(Failure::usage)?;
     let progress = progress();
     let narrator = Narrator::start(&session, {
         let progress = progress.clone();

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use throughline_client::http::data_from;
-use throughline_client::{Body, Data, Options, RealmUrl, Session};
+use throughline_client::{Body, Data, RealmUrl, Session};
 
 use crate::arguments::Publish;
 use crate::failure::Failure;
@@ -16,8 +16,9 @@ pub(crate) async fn run(url: &RealmUrl, mut arguments: Publish) -> Result<(), Fa
         Some(data) => data.into_bytes(),
         None => read_all()?,
     };
+    let options = arguments.way.options();
     let (channel, template) = Template::of(arguments)?;
-    let session = Session::connect(&url.to_string(), Options::default()).await.map_err(Failure::failed)?;
+    let session = Session::connect(&url.to_string(), options).await.map_err(Failure::failed)?;
     let narrator = Narrator::start(&session, |line| talk::say(format_args!("{line}")));
     let persistent = template.persistent();
     let published = tokio::select! {

@@ -1,26 +1,27 @@
 //! `throughline subscribe`.
 
-use throughline_client::{Delivery, Gap, GapReason, Options, RealmUrl, Session, Subscription};
+use throughline_client::{Delivery, Gap, GapReason, RealmUrl, Session, Subscription};
 
 use crate::arguments::Subscribe;
 use crate::failure::Failure;
 use crate::output::Printer;
-use crate::talk::{self, Narrator};
+use crate::talk::{self, Guide, Narrator};
 
 /// Events that may wait for the output; many, so that a large replay is decoded while it is printed.
 const BUFFER_EVENTS_MAX: usize = 50_000;
 
 pub(crate) async fn run(url: &RealmUrl, arguments: Subscribe) -> Result<(), Failure> {
-    let mut options = Options::default();
+    let mut options = arguments.way.options();
     options.buffer_events_max = BUFFER_EVENTS_MAX;
     let session = Session::connect(&url.to_string(), options).await.map_err(Failure::failed)?;
     let narrator = Narrator::start(&session, |line| talk::say(format_args!("{line}")));
+    let guide = Guide::start(&session, format!("receiving {}", arguments.channel));
     let mut subscription = session.subscribe(&arguments.channel, arguments.from).map_err(Failure::failed)?;
     let outcome = tokio::select! {
         outcome = follow(&mut subscription, &arguments) => outcome,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    drop(narrator);
+    drop((narrator, guide));
     drop(subscription);
     session.close().await;
     outcome

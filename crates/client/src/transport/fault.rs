@@ -3,6 +3,7 @@
 use std::fmt;
 
 use throughline_session::LinkLoss;
+use throughline_wire::path::{Failure, Transport};
 
 use crate::error::ConnectError;
 
@@ -15,6 +16,8 @@ pub(crate) enum Fault {
     Closed { code: u16, reason: String },
     /// It ended without the server's word, as this says.
     Ended(String),
+    /// A stream ended as HTTP prescribes, and without the server's word.
+    Rotated,
 }
 
 impl Fault {
@@ -23,12 +26,36 @@ impl Fault {
         Fault::Ended(text.to_string())
     }
 
+    /// What kind of failure it is, where that does not follow from when it came.
+    pub(crate) fn failure(&self, transport: Transport) -> Option<Failure> {
+        let error = match self {
+            Fault::Rotated => return Some(Failure::Rotated),
+            Fault::Closed { .. } | Fault::Ended(_) => return None,
+            Fault::Failed(error) => error,
+        };
+        match error {
+            ConnectError::NotARealm { answer, .. } if matches!(answer.status, 401 | 407) => {
+                Some(Failure::Authentication)
+            }
+            ConnectError::Refused { code, .. } if code == "bad_origin" => Some(Failure::Origin),
+            // Nothing is simpler than a poll.
+            ConnectError::Resolve { .. } | ConnectError::Connect { .. } if transport == Transport::LongPoll => {
+                Some(Failure::Unreachable)
+            }
+            _ => None,
+        }
+    }
+
     /// What it means to the session. Where the realm has `welcomed` it before, something else that answers now stands in
     /// for it, as proxies do while what is behind them starts again.
     pub(crate) fn loss(self, welcomed: bool) -> LinkLoss {
         let error = match self {
             Fault::Closed { code, reason } => return LinkLoss::Closed { code, reason },
             Fault::Ended(text) => return LinkLoss::Broken(text),
+            Fault::Rotated => {
+                let text = "the server, or something on the way, ended the stream without a word";
+                return LinkLoss::Broken(text.to_owned());
+            }
             Fault::Failed(error) => error,
         };
         let text = error.to_string();

@@ -1,7 +1,5 @@
 //! How long the server may hold a poll: what the path has survived, and what killed it.
 
-/// The first hold, milliseconds: the shortest limit measured on a real proxy is 15 s.
-const FIRST_MS: u64 = 12_000;
 /// Longest, milliseconds.
 const LONGEST_MS: u64 = 25_000;
 /// Shortest, milliseconds.
@@ -11,36 +9,38 @@ const STEP_MS: u64 = 4_000;
 /// Polls held to their end before more is asked for.
 const GOOD: u32 = 3;
 
-/// The hold to ask for. It outlives links.
+/// The hold to ask for on one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hold {
+pub(super) struct Hold {
     ms: u64,
     good: u32,
 }
 
-impl Default for Hold {
-    fn default() -> Hold {
-        Hold { ms: FIRST_MS, good: 0 }
-    }
-}
-
 impl Hold {
+    /// As it was learned so far, milliseconds.
+    pub(super) fn new(ms: u64) -> Hold {
+        Hold { ms: ms.clamp(SHORTEST_MS, LONGEST_MS), good: 0 }
+    }
+
     /// Milliseconds to ask for.
-    pub(crate) const fn ms(self) -> u64 {
+    pub(super) const fn ms(self) -> u64 {
         self.ms
     }
 
-    /// A poll was held to its end and answered.
-    pub(super) fn survived(&mut self) {
-        self.good += 1;
-        if self.good >= GOOD {
-            *self = Hold { ms: (self.ms + STEP_MS).min(LONGEST_MS), good: 0 };
+    /// A poll was held to its end and answered; gives what was learned, if anything.
+    pub(super) fn survived(&mut self) -> Option<u64> {
+        self.good = self.good.saturating_add(1);
+        if self.good < GOOD || self.ms == LONGEST_MS {
+            return None;
         }
+        *self = Hold { ms: (self.ms + STEP_MS).min(LONGEST_MS), good: 0 };
+        Some(self.ms)
     }
 
-    /// A poll was cut, or got no answer.
-    pub(super) fn failed(&mut self) {
+    /// A poll was cut, or got no answer; gives what was learned.
+    pub(super) fn failed(&mut self) -> u64 {
         *self = Hold { ms: (self.ms / 2).max(SHORTEST_MS), good: 0 };
+        self.ms
     }
 }
 
@@ -50,24 +50,11 @@ mod tests {
 
     #[test]
     fn learned_up_and_down() {
-        let mut hold = Hold::default();
-        let mut seen = vec![hold.ms()];
-        for _ in 0..15 {
-            hold.survived();
-            if seen.last() != Some(&hold.ms()) {
-                seen.push(hold.ms());
-            }
-        }
-        assert_eq!(seen, [12_000, 16_000, 20_000, 24_000, 25_000]);
-        hold.survived();
-        hold.survived();
-        hold.failed();
-        assert_eq!(hold.ms(), 12_500);
-        hold.survived();
-        assert_eq!(hold.ms(), 12_500, "the count begins anew");
-        hold.failed();
-        hold.failed();
-        hold.failed();
-        assert_eq!(hold.ms(), SHORTEST_MS);
+        let mut hold = Hold::new(12_000);
+        let learned: Vec<u64> = (0..15).filter_map(|_| hold.survived()).collect();
+        assert_eq!(learned, [16_000, 20_000, 24_000, 25_000]);
+        assert_eq!((hold.failed(), hold.survived(), hold.survived()), (12_500, None, None));
+        assert_eq!((hold.failed(), hold.survived(), hold.survived()), (6_250, None, None), "the count begins anew");
+        assert_eq!((hold.survived(), hold.failed(), hold.failed(), hold.ms()), (Some(10_250), 5_125, 3_000, 3_000));
     }
 }

@@ -2,21 +2,29 @@
 
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use throughline_wire::http::Lines;
 use throughline_wire::message::{Carriage, ClientMessage, ServerMessage};
+use tokio::time::Instant;
 
-use super::Received;
 use super::fault::Fault;
 use super::requests::{LinkId, Requests};
-use super::uplink::Uplink;
+use super::uplink::{Uplink, piece};
+use super::{Flight, Moved, Received};
 use crate::error::ConnectError;
 use crate::http::request::describe;
 use crate::options::Options;
 use crate::url::RealmUrl;
+
+/// Bytes that one stream receives before the next is to take over.
+const RECEIVED_BYTES_MAX: u64 = 64 << 20;
+
+/// A stream that ends sooner was cut, in whatever order.
+const ROTATED_MIN: Duration = Duration::from_secs(10);
 
 type Opened = (Requests, Result<Incoming, ConnectError>);
 
@@ -24,79 +32,73 @@ pub(crate) struct Link {
     down: Down,
     /// What came and was not decoded.
     chunk: Bytes,
+    since: Instant,
+    received_bytes: u64,
     lines: Lines,
     message_bytes_max: usize,
     uplink: Uplink,
-    /// Where the first piece ends: at the end of the first message.
-    first_bytes: usize,
     over: bool,
 }
 
 enum Down {
-    /// Connected; the request waits for its first message.
-    Connected(Requests),
-    Asked(Pin<Box<dyn Future<Output = Opened> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     /// The connection lasts for as long as its answer is read.
-    Streaming {
+    Open {
         incoming: Incoming,
         _connection: Requests,
     },
-    Ended,
 }
 
 impl Link {
-    /// Connects. The request follows with the first message.
-    pub(super) async fn open(url: &RealmUrl, options: &Options) -> Result<Link, Fault> {
+    /// The first flight opens the stream as its body; the probe goes up beside it.
+    pub(super) fn start(url: &RealmUrl, options: &Options, flight: &Flight) -> Result<Link, Fault> {
         let id = LinkId::draw().map_err(Fault::broken)?;
-        let mut requests = Requests::new(url.clone(), id, options.open_timeout_ms);
-        requests.connect().await.map_err(Fault::Failed)?;
+        let requests = Requests::new(url.clone(), id, options.open_timeout_ms);
+        let mut uplink = Uplink::new(url.clone(), id, options);
+        uplink.queue(&flight.probe);
         Ok(Link {
-            down: Down::Connected(requests),
+            down: Down::Opening(Box::pin(open(requests, piece(&flight.first)))),
             chunk: Bytes::new(),
+            since: Instant::now(),
+            received_bytes: 0,
             lines: Lines::new(),
             message_bytes_max: options.message_bytes_max,
-            uplink: Uplink::new(url.clone(), id, options),
-            first_bytes: 0,
+            uplink,
             over: false,
         })
     }
 
     pub(super) fn queue(&mut self, message: &ClientMessage) {
         self.uplink.queue(message);
-        if self.first_bytes == 0 {
-            self.first_bytes = self.uplink.queued_bytes();
-        }
     }
 
     pub(super) const fn queued_bytes(&self) -> usize {
         self.uplink.queued_bytes()
     }
 
-    pub(super) async fn exchange(&mut self, reading: bool) -> Result<(), Fault> {
+    pub(super) async fn exchange(&mut self, reading: bool) -> Result<Moved, Fault> {
         if reading && !self.chunk.is_empty() {
-            return Ok(());
+            return Ok(Moved { heard: true, ..Moved::default() });
         }
-        if self.first_bytes == 0 {
-            return pending().await;
-        }
-        self.ask();
-        let Link { down, chunk, uplink, .. } = self;
-        let outcome = tokio::select! {
-            came = down.advance(reading) => came.map(|bytes| *chunk = bytes),
-            sent = uplink.drive() => sent,
+        let Link { down, uplink, .. } = self;
+        let mut outcome = tokio::select! {
+            came = down.advance(reading) => came.map(|chunk| self.came(chunk)),
+            sent = uplink.drive() => sent.map(|()| Moved { uplinked: true, ..Moved::default() }),
         };
+        if matches!(outcome, Err(Fault::Rotated)) && self.since.elapsed() < ROTATED_MIN {
+            outcome = Err(Fault::broken("the stream was ended soon after it began, without a word of the server"));
+        }
         self.over = outcome.is_err();
         outcome
     }
 
-    /// Sends the request that opens the link, with the first message as its body; the others go beside it.
-    fn ask(&mut self) {
-        let requests = match std::mem::replace(&mut self.down, Down::Ended) {
-            Down::Connected(requests) => requests,
-            other => return self.down = other,
-        };
-        let first = self.uplink.take_first(self.first_bytes);
-        self.down = Down::Asked(Box::pin(ask(requests, first)));
+    fn came(&mut self, chunk: Option<Bytes>) -> Moved {
+        let Some(chunk) = chunk else { return Moved { opened: true, ..Moved::default() } };
+        let before = self.received_bytes;
+        self.received_bytes = before.saturating_add(chunk.len() as u64);
+        self.chunk = chunk;
+        let full = before <= RECEIVED_BYTES_MAX && self.received_bytes > RECEIVED_BYTES_MAX;
+        Moved { heard: true, full, ..Moved::default() }
     }
 
     pub(super) fn receive(&mut self, out: &mut Received) -> Result<(), Fault> {
@@ -110,9 +112,9 @@ impl Link {
         fed.map_err(|error| Fault::broken(format_args!("{error} (message_bytes_max); raise that option")))
     }
 
-    /// Tells the server, unless the link is over.
+    /// Tells the server, if it knows the link.
     pub(super) async fn finish(mut self, reason: String) {
-        if self.over || self.first_bytes == 0 {
+        if self.over || matches!(self.down, Down::Opening(_)) {
             return;
         }
         self.queue(&ClientMessage::Close { reason: Some(reason) });
@@ -121,28 +123,25 @@ impl Link {
 }
 
 impl Down {
-    /// Waits for the head, which brings no bytes, or, if `reading`, for bytes of the stream. Cancel-safe.
-    async fn advance(&mut self, reading: bool) -> Result<Bytes, Fault> {
+    /// Waits for the head, which is `None`, or, if `reading`, for bytes of the stream. Cancel-safe.
+    async fn advance(&mut self, reading: bool) -> Result<Option<Bytes>, Fault> {
         match self {
-            Down::Asked(opening) => {
-                let (requests, opened) = opening.await;
-                *self = Down::Streaming { incoming: opened.map_err(Fault::Failed)?, _connection: requests };
-                Ok(Bytes::new())
+            Down::Opening(opening) => {
+                let (connection, opened) = opening.await;
+                *self = Down::Open { incoming: opened.map_err(Fault::Failed)?, _connection: connection };
+                Ok(None)
             }
-            Down::Streaming { incoming, .. } if reading => match incoming.frame().await {
-                Some(Ok(frame)) => Ok(frame.into_data().unwrap_or_default()),
+            Down::Open { incoming, .. } if reading => match incoming.frame().await {
+                Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
                 Some(Err(error)) => Err(Fault::broken(format_args!("the stream broke: {}", describe(&error)))),
-                None => {
-                    *self = Down::Ended;
-                    Err(Fault::broken("the server, or something on the way, ended the stream without a word"))
-                }
+                None => Err(Fault::Rotated),
             },
-            _ => pending().await,
+            Down::Open { .. } => pending().await,
         }
     }
 }
 
-async fn ask(mut requests: Requests, first: Bytes) -> Opened {
+async fn open(mut requests: Requests, first: Bytes) -> Opened {
     let answered = requests.post("/stream", "&as=lines&n=1", first).await;
     (requests, answered.map(hyper::Response::into_body))
 }

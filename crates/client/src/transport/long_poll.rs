@@ -8,18 +8,15 @@ use bytes::Bytes;
 use throughline_wire::message::{Carriage, ClientMessage, ServerMessage};
 use tokio::time::{Instant, sleep};
 
-use super::Received;
-use super::answers;
 use super::fault::Fault;
 use super::hold::Hold;
 use super::requests::{LinkId, Requests};
-use super::uplink::{Uplink, is_passing, pause};
+use super::uplink::{Uplink, is_passing, pause, piece};
+use super::{Flight, Moved, Received, answers};
 use crate::error::ConnectError;
 use crate::options::Options;
 use crate::url::RealmUrl;
 
-/// Most bytes that the first poll carries up.
-const FIRST_BYTES_MAX: usize = 256 << 10;
 /// Time for the answer beyond the hold, milliseconds.
 const ANSWER_MARGIN_MS: u64 = 8_000;
 /// Failures in a row after which the link is over.
@@ -51,22 +48,22 @@ struct Poll {
 }
 
 impl Link {
-    /// Connects. The first poll follows with the first messages.
-    pub(super) async fn open(url: &RealmUrl, options: &Options, hold: Hold) -> Result<Link, Fault> {
+    /// The first poll takes up the first flight and the probe.
+    pub(super) fn start(url: &RealmUrl, options: &Options, flight: &Flight) -> Result<Link, Fault> {
         let id = LinkId::draw().map_err(Fault::broken)?;
-        let mut requests = Requests::new(url.clone(), id, options.open_timeout_ms);
-        requests.connect().await.map_err(Fault::Failed)?;
-        Ok(Link {
-            requests: Some(requests),
+        let mut link = Link {
+            requests: Some(Requests::new(url.clone(), id, options.open_timeout_ms)),
             poll: None,
             answer: Bytes::new(),
             number: 0,
             failures: 0,
             wait: Duration::ZERO,
-            hold,
+            hold: Hold::new(flight.hold_ms),
             uplink: Uplink::new(url.clone(), id, options),
             over: false,
-        })
+        };
+        link.ask("&n=1", piece(flight.first.iter().chain([&flight.probe])));
+        Ok(link)
     }
 
     pub(super) fn queue(&mut self, message: &ClientMessage) {
@@ -77,34 +74,26 @@ impl Link {
         self.uplink.queued_bytes()
     }
 
-    pub(super) async fn exchange(&mut self, reading: bool) -> Result<(), Fault> {
+    pub(super) async fn exchange(&mut self, reading: bool) -> Result<Moved, Fault> {
+        let heard = Moved { heard: true, ..Moved::default() };
         if reading && !self.answer.is_empty() {
-            return Ok(());
+            return Ok(heard);
         }
-        if reading || self.uplink.is_fresh() {
-            self.ask();
-        }
-        if self.uplink.is_fresh() {
-            // Nothing goes up before the poll that opens the link.
-            return pending().await;
+        if reading {
+            self.ask("", Bytes::new());
         }
         let Link { poll, uplink, .. } = self;
         let outcome = tokio::select! {
             answered = answered(poll) => self.answered(answered),
-            sent = uplink.drive() => sent,
+            sent = uplink.drive() => sent.map(|()| Moved { uplinked: true, ..Moved::default() }),
         };
         self.over = outcome.is_err();
         outcome
     }
 
-    /// Sends the next poll, if none is under way. The first one takes along what is queued, and waits for it.
-    fn ask(&mut self) {
-        let fresh = self.uplink.is_fresh();
-        if fresh && self.uplink.queued_bytes() == 0 {
-            return;
-        }
+    /// Sends the next poll, if none is under way.
+    fn ask(&mut self, piece: &str, body: Bytes) {
         let Some(mut requests) = self.requests.take() else { return };
-        let (body, piece) = if fresh { (self.uplink.take_first(FIRST_BYTES_MAX), "&n=1") } else { (Bytes::new(), "") };
         let hold = self.hold.ms();
         let query = format!("&ack={}&hold={hold}{piece}", self.number);
         let wait = std::mem::take(&mut self.wait);
@@ -116,49 +105,49 @@ impl Link {
         self.poll = Some(Poll { since: Instant::now(), outcome });
     }
 
-    fn answered(&mut self, (since, (requests, outcome)): (Instant, Outcome)) -> Result<(), Fault> {
+    fn answered(&mut self, (since, (requests, outcome)): (Instant, Outcome)) -> Result<Moved, Fault> {
         self.requests = Some(requests);
-        match outcome {
-            Ok(body) => {
-                self.failures = 0;
-                let (number, mut messages) = answers::answer(&body).map_err(Fault::broken)?;
-                if messages.next().is_none() {
-                    return self.empty(since);
-                }
-                if number == self.number {
-                    // Repeated, since its acknowledgement was lost.
-                    return Ok(());
-                }
-                if number != self.number + 1 {
-                    return Err(Fault::broken(format_args!("answer {number} came after answer {}", self.number)));
-                }
-                drop(messages);
-                self.number = number;
-                self.answer = body;
-                Ok(())
-            }
-            Err(error) => {
-                self.failures += 1;
-                let again = self.number > 0 && is_passing(&error) && self.failures < FAILURES_MAX;
-                if !again {
-                    return Err(error.into());
-                }
-                self.hold.failed();
-                self.wait = pause(self.failures);
-                Ok(())
-            }
+        let body = match outcome {
+            Ok(body) => body,
+            Err(error) => return self.failed(error),
+        };
+        self.failures = 0;
+        let (number, mut messages) = answers::answer(&body).map_err(Fault::broken)?;
+        let empty = messages.next().is_none();
+        drop(messages);
+        if empty {
+            return Ok(self.brought_nothing(since));
         }
+        let opened = self.number == 0;
+        if number == self.number + 1 {
+            self.number = number;
+            self.answer = body;
+        } else if number != self.number {
+            return Err(Fault::broken(format_args!("answer {number} came after answer {}", self.number)));
+        }
+        // One with the last number is repeated, since its acknowledgement was lost.
+        Ok(Moved { opened, heard: true, ..Moved::default() })
     }
 
-    fn empty(&mut self, since: Instant) -> Result<(), Fault> {
+    fn brought_nothing(&mut self, since: Instant) -> Moved {
         let spacing = Duration::from_millis(EMPTY_SPACING_MS);
-        let took = since.elapsed();
-        if took < spacing {
+        let hold_learned = if since.elapsed() < spacing {
             self.wait = spacing;
+            None
         } else {
-            self.hold.survived();
+            self.hold.survived()
+        };
+        Moved { heard: true, hold_learned, ..Moved::default() }
+    }
+
+    fn failed(&mut self, error: ConnectError) -> Result<Moved, Fault> {
+        self.failures += 1;
+        let again = self.number > 0 && is_passing(&error) && self.failures < FAILURES_MAX;
+        if !again {
+            return Err(error.into());
         }
-        Ok(())
+        self.wait = pause(self.failures);
+        Ok(Moved { hold_learned: Some(self.hold.failed()), ..Moved::default() })
     }
 
     pub(super) fn receive(&mut self, out: &mut Received) -> Result<(), Fault> {
@@ -175,9 +164,9 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the server, unless the link is over.
+    /// Tells the server, if it knows the link.
     pub(super) async fn finish(mut self, reason: String) {
-        if self.over || self.uplink.is_fresh() {
+        if self.over || self.number == 0 {
             return;
         }
         self.queue(&ClientMessage::Close { reason: Some(reason) });

@@ -47,12 +47,13 @@ struct Piece {
 }
 
 impl Uplink {
+    /// The first piece travels in the request that opens the link.
     pub(super) const fn new(url: RealmUrl, link: LinkId, options: &Options) -> Uplink {
         Uplink {
             requests: Some(Requests::new(url, link, options.open_timeout_ms)),
             pending: Vec::new(),
             under_way: None,
-            number: 1,
+            number: 2,
             piece_bytes_max: PIECE_BYTES_MAX,
             failures: 0,
         }
@@ -67,19 +68,6 @@ impl Uplink {
     /// Bytes without an acknowledgement.
     pub(super) const fn queued_bytes(&self) -> usize {
         self.pending.len()
-    }
-
-    /// True while nothing has been sent.
-    pub(super) const fn is_fresh(&self) -> bool {
-        self.number == 1
-    }
-
-    /// Takes the first piece out, of at most `bytes_max` bytes: it travels in the request that opens the link, and is
-    /// not repeated.
-    pub(super) fn take_first(&mut self, bytes_max: usize) -> Bytes {
-        let rest = self.pending.split_off(cut(&self.pending, bytes_max));
-        self.number += 1;
-        Bytes::from(std::mem::replace(&mut self.pending, rest))
     }
 
     /// Waits until a piece was acknowledged, or the link is over. Cancel-safe.
@@ -145,6 +133,16 @@ impl Uplink {
         }
         if is_passing(&error) && self.failures < FAILURES_MAX { Ok(()) } else { Err(error.into()) }
     }
+}
+
+/// Messages as a piece.
+pub(super) fn piece<'a>(messages: impl IntoIterator<Item = &'a ClientMessage>) -> Bytes {
+    let mut out = Vec::new();
+    for message in messages {
+        message.encode_text(&mut out);
+        out.push(b'\n');
+    }
+    Bytes::from(out)
 }
 
 /// True for a failure that the next request may not meet: the connection broke, or a proxy could not reach the realm.

@@ -4,6 +4,7 @@
 
 pub(crate) mod http;
 
+use throughline_client::{Options, Transport};
 use throughline_wire::event::{Body, Data, Eid, Epoch, Event, SessionId};
 use throughline_wire::message::{Carriage, ClientMessage, From, Limits, MessageKind, Reply, ServerMessage};
 use throughline_wire::ws::deflate::{Compressor, Inflater, Settings};
@@ -17,6 +18,13 @@ pub(crate) const SESSION: SessionId = SessionId(7);
 pub(crate) const EPOCH: Epoch = Epoch(3);
 /// Long enough to stay out of the way.
 pub(crate) const HEARTBEAT_MS: u64 = 60_000;
+
+/// Options for a session over one transport: the server of a test expects no other.
+pub(crate) fn only(transport: Transport) -> Options {
+    let mut options = Options::default();
+    options.transports = vec![transport];
+    options
+}
 
 pub(crate) struct Server {
     listener: TcpListener,
@@ -52,11 +60,13 @@ impl Server {
         Peer::shake(stream).await
     }
 
-    /// Takes a handshake and the `connect`, and welcomes the session; gives the session that the client presented.
+    /// Takes a handshake and the `connect`, welcomes the session and proves the link; gives the session that the client
+    /// presented.
     pub(crate) async fn welcome(&self, heartbeat: u64) -> (Peer, Option<SessionId>) {
         let mut peer = self.accept().await;
         let ClientMessage::Connect { session, .. } = peer.next().await else { panic!("no connect first") };
         peer.send(welcome(heartbeat)).await;
+        peer.send(ServerMessage::Pong).await;
         (peer, session)
     }
 }
@@ -115,8 +125,15 @@ impl Peer {
         self.compressor.is_some()
     }
 
+    /// What comes next, past reports and past pings, which are answered.
     pub(crate) async fn came(&mut self) -> Came {
-        self.incoming.came().await
+        loop {
+            match self.incoming.came().await {
+                Came::Message(ClientMessage::Ping) => self.send(ServerMessage::Pong).await,
+                Came::Message(ClientMessage::Report { .. }) => {}
+                came => return came,
+            }
+        }
     }
 
     /// The next message, which has to come.

@@ -1,0 +1,72 @@
+//! The way through a network that lets less and less through, and back.
+
+mod real;
+
+use std::time::Duration;
+
+use real::{Middlebox, Realm, Rule};
+use throughline_client::{
+    Body, ChannelType, Data, Delivery, Eid, Failure, From, Options, Session, Subscription, Transport,
+};
+
+async fn expect(subscription: &mut Subscription, eid: u64) {
+    loop {
+        match subscription.next().await {
+            Delivery::Event(event) => return assert_eq!(event.eid, Eid(eid)),
+            Delivery::Standing { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Lets this much time pass at once, so that what waits for it is due.
+async fn skip(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn down_the_ladder_and_up_again() {
+    let realm = Realm::start();
+    realm.create("c", ChannelType::Reliable, None).await;
+    let middlebox = Middlebox::before(&realm).await;
+    middlebox.set(Rule::NoWebSocket);
+    let session = Session::connect(middlebox.url(), Options::default()).await.unwrap();
+    let mut path = session.path_changes();
+    let now = path.wait_for(|path| path.transport == Some(Transport::HttpStream)).await.unwrap().clone();
+    assert!(
+        now.failures.iter().any(|f| f.transport == Transport::WebSocket && f.failure == Failure::Refused),
+        "{:?}",
+        now.failures
+    );
+    let mut subscription = session.subscribe("c", From::All).unwrap();
+    let body = || Body::new(Data::text("x"));
+    session.publish("c", body(), None).await.unwrap();
+    expect(&mut subscription, 1).await;
+
+    middlebox.set(Rule::Buffered);
+    middlebox.cut();
+    path.wait_for(|path| path.transport == Some(Transport::LongPoll)).await.unwrap();
+    session.publish("c", body(), None).await.unwrap();
+    expect(&mut subscription, 2).await;
+
+    middlebox.set(Rule::Pass);
+    skip(40).await;
+    path.wait_for(|path| path.transport == Some(Transport::WebSocket)).await.unwrap();
+    session.publish("c", body(), None).await.unwrap();
+    expect(&mut subscription, 3).await;
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_healthy_path_makes_one_connection() {
+    let realm = Realm::start();
+    realm.create("c", ChannelType::Reliable, None).await;
+    let session = Session::connect(&realm.url(), Options::default()).await.unwrap();
+    session.publish("c", Body::new(Data::text("x")), None).await.unwrap();
+    let path = session.path();
+    assert_eq!((path.transport, path.failures.len()), (Some(Transport::WebSocket), 0));
+    assert!(path.rtt.is_some() && path.network.is_some(), "{path:?}");
+    session.close().await;
+}
