@@ -426,7 +426,9 @@ impl Ladder {
         let delay = if round.is_hurried() { self.delay() / HURRY } else { self.delay() };
         let youngest = self.runners.values().map(|r| r.started.saturating_add(delay)).max();
         let apart = if self.spaced { self.started.saturating_add(RETURN_MS) } else { 0 };
-        Some(youngest.unwrap_or(0).max(self.permits.at(1)).max(apart))
+        // Doubts about a link must not leave nothing for its end.
+        let wanted = if self.live.is_some() { RESERVE + 1 } else { 1 };
+        Some(youngest.unwrap_or(0).max(self.permits.at(wanted)).max(apart))
     }
 
     fn step(&mut self, now: u64) {

@@ -313,3 +313,17 @@ fn a_memory_learns_and_forgets() {
     memory.forget(0);
     assert_eq!(memory.known, [], "what was learned in the future is not trusted");
 }
+
+#[test]
+fn silent_intervals_that_a_link_survives_are_counted_whoever_asks() {
+    let mut session = new_session();
+    let greeting = session.greeting(None);
+    assert!(session.adopt(0, adoption(greeting, vec![])));
+    session.tick(10_000);
+    session.heard(10_100);
+    session.heard(19_200);
+    session.heard(20_000);
+    assert_eq!(session.heartbeat(), Some((10_000, 2)));
+    session.link_lost(20_000, LinkLoss::Broken("cut".into()));
+    assert_eq!(session.heartbeat(), Some((10_000, 2)), "known until the next link");
+}

@@ -23,7 +23,7 @@ pub(super) struct Pulse {
     /// When the last heartbeat's ping was due, until something is heard.
     pinged: Option<u64>,
     paused: bool,
-    /// Heartbeats that found the link silent and were answered.
+    /// How often the link was silent for about an interval and spoke again.
     survived: u32,
     doubt: Doubt,
 }
@@ -126,10 +126,11 @@ impl Phase {
     /// True when the link had been doubted.
     pub(super) fn heard(&mut self, now: u64) -> bool {
         let Phase::Open(pulse) = self else { return false };
-        pulse.heard = now;
-        if pulse.pinged.take().is_some() {
+        // The server asks after the same silence, so that its ping may be what ends it.
+        if now.saturating_sub(pulse.heard) >= pulse.heartbeat / 10 * 9 {
             pulse.survived += 1;
         }
+        (pulse.heard, pulse.pinged) = (now, None);
         // Whether anything is still outstanding is looked at when its time has come.
         pulse.doubt.since = pulse.doubt.since.map(|_| now);
         core::mem::replace(&mut pulse.doubt.stage, Stage::Calm) == Stage::Told
