@@ -261,7 +261,7 @@ export class LadderLinks implements Links {
     this.#journal.adopted(welcome.network, transport.name);
     if (before !== undefined) {
       this.#learn(before, this.#doubt);
-      this.#end(before, CloseCode.normal, "another link has taken over");
+      this.#end(before, CloseCode.normal, "replaced");
       if (this.#doubt) this.#note(now, before, "idle", "no answer came");
     }
     this.#setup.core.adopt(now, greeting, welcome, kept, rtt);
@@ -304,7 +304,7 @@ export class LadderLinks implements Links {
       case "answered":
         return this.#steering.answered(now, id);
       case "foreign":
-        this.#end(flight, CloseCode.normal, "opened again with the session's id");
+        this.#end(flight, CloseCode.normal, "opened again");
         return this.#open(now, id, candidate.transport);
     }
   }
