@@ -292,7 +292,7 @@ export class LadderLinks implements Links {
 
   #judged(now: number, flight: Flight, verdict: Verdict): void {
     const { candidate, id } = flight;
-    if (typeof verdict === "object") return this.#unfit(now, flight, verdict);
+    if (typeof verdict === "object") return this.#dismissed(now, flight, verdict);
     switch (verdict) {
       case "waits":
         return;
@@ -309,7 +309,7 @@ export class LadderLinks implements Links {
     }
   }
 
-  #unfit(now: number, flight: Flight, { code, reason }: Ended): void {
+  #dismissed(now: number, flight: Flight, { code, reason }: Ended): void {
     this.#end(flight, code, reason);
     this.#flights.delete(flight.id);
     if (code === CloseCode.version) return this.#setup.core.fail(new ThroughlineError("version_not_supported", reason));
