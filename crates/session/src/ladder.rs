@@ -225,7 +225,7 @@ impl Ladder {
         if !matches!(runner.stage, Stage::Proving) {
             self.record.strike(now, runner.transport);
         }
-        if runner.purpose == Purpose::Rotation {
+        if runner.purpose == Purpose::Rotation && self.live.is_some() {
             self.rotate_at = Some(now.saturating_add(ROTATE_AGAIN_MS));
         }
         self.step(now);

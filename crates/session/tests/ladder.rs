@@ -79,3 +79,20 @@ fn scripts_play_as_written() {
     let bad: Vec<_> = scripts.iter().zip(results).filter(|(_, bad)| *bad).map(|(s, _)| &s["name"]).collect();
     assert!(bad.is_empty(), "{bad:?}");
 }
+
+#[test]
+fn a_rotation_that_fails_after_its_link_leaves_nothing_to_wait_for() {
+    let transports = vec![Transport::HttpStream];
+    let settings = LadderSettings { transports, jitter: false, ..LadderSettings::default() };
+    let mut ladder = Ladder::new(&settings, None, 0);
+    ladder.begin(0);
+    ladder.proven(100, 1);
+    ladder.rotate(40_000);
+    ladder.died(41_000, Some(Failure::Idle), false);
+    ladder.failed(41_100, 2);
+    let steps: Vec<Step> = std::iter::from_fn(|| ladder.poll()).collect();
+    let transport = Transport::HttpStream;
+    let start = |attempt| Step::Start { attempt, transport };
+    assert_eq!(steps, [start(1), Step::Adopt { attempt: 1 }, start(2)]);
+    assert_eq!(ladder.deadline(), None);
+}

@@ -6,9 +6,9 @@ use std::num::NonZero;
 use throughline_sim::pair::{self, Sabotage};
 
 /// Runs when nothing else is asked for; `PAIRS=n` asks for more.
-const RUNS: u64 = 4_000;
+const RUNS: u64 = 3_000;
 /// Runs within which what is done wrong on purpose has to be noticed.
-const NOTICED_WITHIN: u64 = 400;
+const NOTICED_WITHIN: u64 = 1_000;
 
 #[test]
 fn every_run_holds() {

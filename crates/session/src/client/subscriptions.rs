@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use throughline_wire::event::{Eid, Event};
+use throughline_wire::event::{Eid, Epoch, Event};
 use throughline_wire::message::{ClientMessage, ErrorCode, From, Gap, GapReason, Reply, ReplyError};
 
 use super::event::{ClientEvent, Cursor, SubscribeError, SubscriptionId};
@@ -35,8 +35,9 @@ pub(super) struct Flown {
     id: u64,
     subscription: SubscriptionId,
     channel: Arc<str>,
-    /// It named a cursor, so that whatever comes begins at or before where the subscription stands by now.
-    anchored: bool,
+    /// The history of the cursor that it named: as long as the subscription stands in that one, whatever comes begins at
+    /// or before where it stands. An answer that was long under way may tell of a history that has ended since.
+    anchor: Option<Epoch>,
 }
 
 /// Stands for a subscription that is not wanted (any more); no subscription has this id.
@@ -131,8 +132,8 @@ impl Subscriptions {
         let ask = |(id, subscription): (&SubscriptionId, &Subscription)| {
             *last_number += 1;
             let (from, channel) = (subscription.position(), subscription.channel.clone());
-            let anchored = matches!(from, From::After { .. });
-            let flown = Flown { id: *last_number, subscription: *id, channel: channel.clone(), anchored };
+            let anchor = subscription.epoch();
+            let flown = Flown { id: *last_number, subscription: *id, channel: channel.clone(), anchor };
             (ClientMessage::Subscribe { id: *last_number, channel: (*channel).into(), from }, flown)
         };
         self.all.iter().map(ask).unzip()
@@ -144,9 +145,9 @@ impl Subscriptions {
     pub(super) fn adopt(&mut self, flown: Vec<Flown>, fresh: bool, spoiled: bool) {
         self.relink();
         self.outbox.clear();
-        for Flown { id, subscription, channel, anchored } in flown {
+        for Flown { id, subscription, channel, anchor } in flown {
             match self.all.get_mut(&subscription) {
-                Some(wanted) if fresh || (anchored && !spoiled) => {
+                Some(wanted) if fresh || (!spoiled && anchor.is_some() && anchor == wanted.epoch()) => {
                     wanted.request = id;
                     self.asked.insert(id, Request::Subscribe(subscription, channel));
                 }
@@ -318,6 +319,10 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    fn epoch(&self) -> Option<Epoch> {
+        self.cursor.map(|cursor| cursor.epoch)
+    }
+
     /// Where it goes on on a new link.
     const fn position(&self) -> From {
         match self.cursor {

@@ -98,7 +98,8 @@ fn report(parts: &[Part], seconds: f64) -> ExitCode {
     let violations: usize = parts.iter().map(|p| p.violations.len()).sum();
     text += &format!(
         "{runs} runs, {violations} violations, {:.0} runs/s, {seconds:.1} s\n\
-         {} virtual hours, {} switches of transport, {} links begun, {} publishes, {} restarts, {} steps\n",
+         {} virtual hours, {} switches of transport, {} links begun, {} publishes, {} restarts, {} steps\n\
+         {} failures of paths told, {} reported; at most {} links begun in three minutes of a settled path\n",
         runs as f64 / seconds,
         total.virtual_ms / 3_600_000,
         total.switches,
@@ -106,6 +107,9 @@ fn report(parts: &[Part], seconds: f64) -> ExitCode {
         total.publishes,
         total.restarts,
         total.steps,
+        total.failures,
+        total.reports,
+        total.settled_most,
     );
     let met = Rule::NAMES.iter().zip(total.met).map(|(name, n)| format!("{name} {n}"));
     text += &format!("connections by what a middlebox did: {}", met.collect::<Vec<_>>().join(", "));

@@ -27,6 +27,12 @@ pub enum Told {
     Heard,
     /// A message.
     Message(ServerMessage),
+    /// A request that carried messages up was answered.
+    Uplinked,
+    /// Polls are held so long from now on, milliseconds.
+    HoldLearned(u64),
+    /// As many bytes came as one stream should carry.
+    Full,
     /// The link is over. An answer that refused it, if that is how it ended.
     Lost(Option<Status>),
 }
@@ -46,6 +52,7 @@ struct Polling {
     connection: Option<u32>,
     ack: u64,
     tries: u32,
+    since: u64,
     until: u64,
 }
 
@@ -69,9 +76,30 @@ pub struct Carrier {
     polling: Polling,
     /// How long polls may be held, milliseconds.
     hold: u64,
+    /// How many in a row were held to their end.
+    held: u32,
     /// The first piece, until an answer showed that it came.
     first: Option<Rc<Piece>>,
+    /// Bytes that came on a stream, and how many should.
+    received: (u32, u32),
     sabotage: Sabotage,
+}
+
+/// How a link is begun.
+#[derive(Debug)]
+pub struct Beginning {
+    /// By which transport.
+    pub class: Class,
+    /// Its secret name, on HTTP.
+    pub name: u64,
+    /// Its first messages.
+    pub first: Vec<ClientMessage>,
+    /// What follows them without waiting.
+    pub probe: ClientMessage,
+    /// How long polls may be held, milliseconds.
+    pub hold: u64,
+    /// Bytes after which a stream is to be replaced.
+    pub full: u32,
 }
 
 /// Bytes that a message stands for.
@@ -84,7 +112,8 @@ pub fn weight(message: &ClientMessage) -> u32 {
 
 impl Carrier {
     /// Begins a link with its first messages.
-    pub fn begin(net: &mut Net, id: u32, class: Class, name: u64, first: Vec<ClientMessage>, hold: u64) -> Carrier {
+    pub fn begin(net: &mut Net, id: u32, beginning: Beginning) -> Carrier {
+        let Beginning { class, name, first, probe, hold, full } = beginning;
         let mut carrier = Carrier {
             id,
             class,
@@ -99,15 +128,17 @@ impl Carrier {
             uplink: None,
             polling: Polling::default(),
             hold,
+            held: 0,
             first: None,
+            received: (0, full),
             sabotage: Sabotage::None,
         };
         if class == Class::WebSocket {
             carrier.connection = Some(net.open(class, id, Request::WebSocket));
-            first.into_iter().for_each(|m| carrier.queue(m));
+            first.into_iter().chain([probe]).for_each(|m| carrier.queue(m));
             return carrier;
         }
-        carrier.begin_http(net, first);
+        carrier.begin_http(net, first, probe);
         carrier
     }
 
@@ -178,7 +209,7 @@ impl Carrier {
 
     /// What was sent has arrived, so that there is room for more.
     pub fn writable(&mut self, net: &mut Net) {
-        if !self.over {
+        if !self.over && self.class == Class::WebSocket {
             self.pump(net);
         }
     }
@@ -198,7 +229,14 @@ impl Carrier {
                 self.pump(net);
             }
             Down::Head(status) => self.lose(net, Some(status), told),
-            Down::Message(message) => told.push(Told::Message(message)),
+            Down::Message(message) => {
+                let (received, full) = self.received;
+                self.received.0 += super::host::weight(&message);
+                told.push(Told::Message(message));
+                if self.class != Class::WebSocket && received < full && self.received.0 >= full {
+                    told.push(Told::Full);
+                }
+            }
             Down::End { .. } => self.lose(net, None, told),
             Down::Answer(_) => {}
         }

@@ -14,6 +14,8 @@ pub struct Reader {
     pub channel: usize,
     from: From,
     cursor: Option<Cursor>,
+    /// Where the server said last that the subscription goes on.
+    told: Option<Cursor>,
 }
 
 fn between(history: &History, after: Eid, before: Eid) -> Option<Eid> {
@@ -34,7 +36,7 @@ fn history(channel: &Channel, cursor: Cursor) -> Result<&History, Violation> {
 impl Reader {
     /// A subscription that was asked for.
     pub const fn new(channel: usize, from: From) -> Reader {
-        Reader { channel, from, cursor: None }
+        Reader { channel, from, cursor: None, told: None }
     }
 
     /// True when an event was asked for and no answer but a refusal came.
@@ -42,12 +44,16 @@ impl Reader {
         self.cursor.is_none() && matches!(self.from, From::Eid(_))
     }
 
-    /// It stands, at the session's cursor.
-    pub fn subscribed(&mut self, channel: &Channel, own: Option<Cursor>) -> Result<(), Violation> {
-        let Some(own) = own else { return Err(format!("{}: subscribed without a cursor", channel.name)) };
+    /// It stands; the server goes on after `told`.
+    pub fn subscribed(&mut self, channel: &Channel, told: Cursor) -> Result<(), Violation> {
+        self.told = Some(told);
         if self.cursor.is_some() {
             return Ok(());
         }
+        let own = match self.from {
+            From::Eid(first) => Cursor { eid: told.eid.min(Eid(first.0.saturating_sub(1))), ..told },
+            _ => told,
+        };
         let history = history(channel, own)?;
         let first = history.events.first().map_or(Eid::NONE, |(eid, _)| *eid);
         let fits = match self.from {
@@ -81,8 +87,8 @@ impl Reader {
         Ok(())
     }
 
-    /// A gap came; `own` is the session's cursor after it.
-    pub fn gap(&mut self, channel: &Channel, gap: &Gap, own: Option<Cursor>) -> Result<(), Violation> {
+    /// A gap came.
+    pub fn gap(&mut self, channel: &Channel, gap: &Gap) -> Result<(), Violation> {
         let name = channel.name;
         let Some(cursor) = &mut self.cursor else { return Err(format!("{name}: gap before subscribed")) };
         if gap.from != cursor.eid.next() {
@@ -94,9 +100,8 @@ impl Reader {
             if new.is_none() || old >= new {
                 return Err(format!("{name}: {gap:?} names no later history"));
             }
-            let Some(own) = own.filter(|own| own.epoch == gap.epoch) else {
-                return Err(format!("{name}: after {gap:?} the cursor is {own:?}"));
-            };
+            let told = self.told.filter(|told| told.epoch == gap.epoch);
+            let own = told.unwrap_or(Cursor { epoch: gap.epoch, eid: Eid::NONE });
             if between(history(channel, own)?, history(channel, own)?.floor, own.eid.next()).is_some() {
                 return Err(format!("{name}: {gap:?} skips what is kept: goes on after {}", own.eid));
             }

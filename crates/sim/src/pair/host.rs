@@ -94,6 +94,8 @@ pub struct Host {
     draining: bool,
     /// Restarts so far.
     pub restarts: u64,
+    /// Where the client is.
+    pub network: &'static str,
     /// What the client reported of its path, in number.
     pub reports: u64,
     /// What the model does wrong on purpose.
@@ -125,6 +127,7 @@ impl Host {
             down_until: 0,
             draining: false,
             restarts: 0,
+            network: "home",
             reports: 0,
             sabotage: super::Sabotage::None,
             fault: None,
@@ -205,7 +208,7 @@ impl Host {
             Input::Report { .. } => self.reports += 1,
             Input::Send(mut message) => {
                 if let ServerMessage::Welcome { network, .. } = &mut message {
-                    *network = Some("network".into());
+                    *network = Some(self.network.into());
                 }
                 self.send(net, id, message);
             }

@@ -24,6 +24,8 @@ pub enum Due {
     Hold(u32),
     /// An uplink request has waited long enough for its link.
     Wait(u32),
+    /// The client reads again.
+    Resume,
     /// The store commits.
     Commit,
     /// The server stops at last, and begins anew.

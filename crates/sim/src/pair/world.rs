@@ -2,6 +2,7 @@
 
 use throughline_wire::event::Eid;
 use throughline_wire::message::From;
+use throughline_wire::path::Transport;
 
 use super::Sabotage;
 use super::checker::stored;
@@ -16,8 +17,22 @@ use crate::random::Random;
 
 /// Names of the channels.
 const NAMES: [&str; 3] = ["a", "b", "c"];
-/// How long everything may take to come to rest once the path is well, milliseconds.
+/// Names of the networks that a client may find itself in.
+const NETWORKS: [&str; 2] = ["home", "office"];
+/// How long everything may take to be delivered once the path is well, milliseconds. A link that was silenced before is
+/// known to be dead only after three heartbeats of 25 s, and a wait of 30 s may follow.
 const REST_MS: u64 = 120_000;
+/// How long it may take until the best transport carries the session, once the path is well and what suffered is gone,
+/// milliseconds: a wait of 30 s, an upgrade 36 s later, a probation of 20 s, and the time that links take to open.
+const WEBSOCKET_MS: u64 = 100_000;
+/// How long a path stays as it is before its client has settled, and how long it is watched then, milliseconds.
+const SETTLING_MS: u64 = 90_000;
+const SETTLED_MS: u64 = 180_000;
+/// Links that a settled client may begin in a minute, and once besides, from the stock of its ladder.
+const ATTEMPTS_MAX: usize = 6;
+const ATTEMPTS_STOCK: usize = 12;
+/// One run in so many has such a time.
+const SETTLED_ONE_IN: u64 = 12;
 /// Most things that may happen in a run: a run without end is a fault.
 const STEPS_MAX: u64 = 60_000;
 /// Most things that wait to happen.
@@ -38,6 +53,12 @@ pub struct Outcome {
     pub restarts: u64,
     /// Times that the session went over to another transport.
     pub switches: u64,
+    /// Failures of paths that the session told of.
+    pub failures: u64,
+    /// Those that the server was told of.
+    pub reports: u64,
+    /// Most links that a settled client began in three minutes.
+    pub settled_most: u64,
     /// Links begun.
     pub attempts: u64,
     /// Publishes.
@@ -53,6 +74,9 @@ impl Outcome {
         self.virtual_ms += other.virtual_ms;
         self.restarts += other.restarts;
         self.switches += other.switches;
+        self.failures += other.failures;
+        self.reports += other.reports;
+        self.settled_most = self.settled_most.max(other.settled_most);
         self.attempts += other.attempts;
         self.publishes += other.publishes;
         self.met.iter_mut().zip(other.met).for_each(|(sum, n)| *sum += n);
@@ -63,6 +87,8 @@ impl Outcome {
 enum Stage {
     /// So many steps of trouble to come.
     Trouble(u64),
+    /// The path stays as it is since then.
+    Settled(u64),
     /// The path is well since then.
     Rest(u64),
     Done,
@@ -75,7 +101,24 @@ pub(super) struct World {
     random: Random,
     stage: Stage,
     healthy: bool,
+    /// Connections that suffered were cut when the path became well.
+    cleared: bool,
+    /// The transport that a well path leads to.
+    best: Transport,
+    settled_most: u64,
     steps: u64,
+}
+
+/// What a client may use: mostly everything.
+fn transports(random: &mut Random) -> Vec<Transport> {
+    use Transport::{HttpStream, JsonpPoll, LongPoll, WebSocket};
+    match random.below(16) {
+        0 | 1 => vec![WebSocket, HttpStream, LongPoll],
+        2 | 3 => vec![WebSocket, LongPoll],
+        4 => vec![LongPoll, JsonpPoll],
+        5 => vec![Transport::ALL[random.index(6)]],
+        _ => Transport::ALL.to_vec(),
+    }
 }
 
 impl World {
@@ -87,21 +130,25 @@ impl World {
                 Channel::new(NAMES[n], random.one_in(2), capacity, random.next())
             })
             .collect();
-        let (delay, jitter) = (1 + random.below(80), random.below(30));
+        let healthy = random.one_in(16);
+        let (delay, jitter) =
+            if healthy { (1 + random.below(50), random.below(20)) } else { (1 + random.below(150), random.below(60)) };
         let window = if random.one_in(3) { 200 + random.below(600) as u32 } else { 20_000 };
         let mut host = Host::new(channels, random.fork(), window);
         host.sabotage = sabotage;
         host.channels.iter_mut().for_each(|c| c.forgetful = sabotage == Sabotage::ForgetPublishes);
-        let mut client = Client::new(random.fork(), 0);
+        let transports = transports(&mut random);
+        let best = transports.iter().copied().min().unwrap_or(Transport::WebSocket);
+        let full = if random.one_in(4) && !healthy { 2_000 + random.below(20_000) as u32 } else { 1 << 20 };
+        let mut client = Client::new(random.fork(), transports, full);
         client.sabotage = sabotage;
         let mut net = Net::new(random.fork(), delay, jitter);
-        let healthy = random.one_in(16);
         if !healthy && random.one_in(2) {
             net.change(Weather::any(&mut random), false);
         }
         let stage = Stage::Trouble(20 + random.below(80));
         net.queue.at(0, Due::Step);
-        World { net, host, client, random, stage, healthy, steps: 0 }
+        World { net, host, client, random, stage, healthy, cleared: false, best, settled_most: 0, steps: 0 }
     }
 
     pub(super) fn run(&mut self) -> Result<(), Violation> {
@@ -125,6 +172,9 @@ impl World {
             virtual_ms: self.net.now(),
             restarts: self.host.restarts,
             switches: self.client.switches,
+            failures: self.client.failures,
+            reports: self.host.reports,
+            settled_most: self.settled_most,
             attempts: self.client.attempts.len() as u64,
             publishes: self.client.published.len() as u64,
             met: self.net.met,
@@ -132,6 +182,15 @@ impl World {
     }
 
     fn happen(&mut self, due: Due) -> Result<(), Violation> {
+        let waits = match due {
+            Due::Down(connection) => self.client.reads_from(self.net.carrier(connection)),
+            Due::Session | Due::Carrier(_) => self.client.asleep_until,
+            _ => 0,
+        };
+        if waits > self.net.now() {
+            self.net.queue.at(waits, due);
+            return Ok(());
+        }
         let World { net, host, client, .. } = self;
         match due {
             Due::Step => return self.step(),
@@ -156,6 +215,7 @@ impl World {
             Due::Hold(link) => host.held(net, link),
             Due::Wait(connection) => host.waited(net, connection),
             Due::Commit => host.commit(net),
+            Due::Resume => client.resume(net),
             Due::Restart => {
                 let crash = self.random.one_in(2);
                 host.restart(net, crash);
@@ -167,10 +227,18 @@ impl World {
     fn step(&mut self) -> Result<(), Violation> {
         self.bounded()?;
         match self.stage {
+            Stage::Trouble(0) if self.client.absent_until() > self.net.now() => {
+                self.net.queue.at(self.client.absent_until(), Due::Step);
+            }
             Stage::Trouble(0) => {
-                self.calm();
+                if self.random.one_in(SETTLED_ONE_IN) && !self.healthy {
+                    self.stage = Stage::Settled(self.net.now());
+                } else {
+                    self.calm();
+                }
                 self.net.queue.after(200, Due::Step);
             }
+            Stage::Settled(since) => self.settled(since)?,
             Stage::Trouble(left) => {
                 self.stage = Stage::Trouble(left - 1);
                 self.act()?;
@@ -215,7 +283,11 @@ impl World {
                 };
                 self.client.subscribe(channel, name, from);
             }
-            _ if self.random.one_in(2) => self.client.unsubscribe()?,
+            _ if self.random.one_in(3) => self.client.unsubscribe()?,
+            _ if self.random.one_in(3) && !self.healthy => {
+                let until = self.net.now() + self.random.below(20_000);
+                self.client.pause(&mut self.net, until);
+            }
             _ => self.host.channels[channel].forget(),
         }
         Ok(())
@@ -226,6 +298,11 @@ impl World {
             let weather = Weather::any(&mut self.random);
             let all = self.random.one_in(2);
             self.net.change(weather, all);
+            self.host.network = NETWORKS[self.random.index(NETWORKS.len())];
+        }
+        if self.random.one_in(60) {
+            let until = self.net.now() + self.random.below(60_000);
+            self.client.asleep_until = self.client.asleep_until.max(until);
         }
         if self.random.one_in(80) {
             let crash = self.random.one_in(2);
@@ -237,10 +314,31 @@ impl World {
         }
     }
 
+    /// Something flows now and then, and links are begun seldom.
+    fn settled(&mut self, since: u64) -> Result<(), Violation> {
+        let now = self.net.now();
+        if now < since + SETTLING_MS + SETTLED_MS {
+            self.act()?;
+            let wait = self.random.below(8_000);
+            self.net.queue.after(wait, Due::Step);
+            return Ok(());
+        }
+        let attempts = self.client.attempts.iter().filter(|(at, _)| *at >= since + SETTLING_MS).count();
+        let most = ATTEMPTS_MAX * (SETTLED_MS / 60_000) as usize + ATTEMPTS_STOCK;
+        self.settled_most = self.settled_most.max(attempts as u64);
+        if attempts > most {
+            return Err(format!("{attempts} links were begun in {SETTLED_MS} ms of a settled path, over {most}"));
+        }
+        self.calm();
+        self.net.queue.after(200, Due::Step);
+        Ok(())
+    }
+
     /// The path is well from now on.
     fn calm(&mut self) {
         self.stage = Stage::Rest(self.net.now());
-        if self.random.one_in(2) {
+        self.cleared = self.random.one_in(2);
+        if self.cleared {
             self.net.clear()
         } else {
             self.net.weather = Weather::FAIR
@@ -251,18 +349,29 @@ impl World {
     }
 
     fn rest(&mut self, since: u64) -> Result<(), Violation> {
-        match self.client.at_rest(&self.host.channels) {
-            Ok(()) => {
-                for (place, channel) in self.host.channels.iter().enumerate() {
-                    stored(channel, place, &self.client.published)?;
-                }
-                self.stage = Stage::Done;
-            }
-            Err(text) if self.net.now() > since + REST_MS => {
-                return Err(format!("{REST_MS} ms after the path was well: {text}"));
-            }
-            Err(_) => self.net.queue.after(200, Due::Step),
+        let passed = self.net.now() - since;
+        let rest = self.client.at_rest(&self.host.channels);
+        if let Err(text) = &rest
+            && passed > REST_MS
+        {
+            return Err(format!("{REST_MS} ms after the path was well: {text}"));
         }
+        let transport = self.client.transport();
+        let best = transport == Some(self.best);
+        if !best && passed > if self.cleared { WEBSOCKET_MS } else { REST_MS } {
+            return Err(format!("{passed} ms after the path was well the session is carried by {transport:?}"));
+        }
+        if rest.is_err() || !best {
+            self.net.queue.after(200, Due::Step);
+            return Ok(());
+        }
+        for (place, channel) in self.host.channels.iter().enumerate() {
+            stored(channel, place, &self.client.published)?;
+        }
+        if self.healthy && self.client.attempts.len() != 1 {
+            return Err(format!("on a sound path links were begun: {:?}", self.client.attempts));
+        }
+        self.stage = Stage::Done;
         Ok(())
     }
 

@@ -18,27 +18,27 @@ const AGAIN_MS: u64 = 250;
 /// How often a request is made before the link is held for broken.
 const TRIES_MAX: u32 = 4;
 
+/// Bounds of the time that polls are held, milliseconds, and by how much it grows after so many were held to their end.
+const HOLD_MS: (u64, u64) = (3_000, 25_000);
+const HOLD_STEP_MS: u64 = 4_000;
+const HELD_TIMES: u32 = 3;
+
 impl Carrier {
     const fn polls(&self) -> bool {
         matches!(self.class, Class::LongPoll | Class::JsonpPoll)
     }
 
-    pub(super) fn begin_http(&mut self, net: &mut Net, first: Vec<ClientMessage>) {
-        let mut first = first.into_iter();
+    pub(super) fn begin_http(&mut self, net: &mut Net, first: Vec<ClientMessage>, probe: ClientMessage) {
+        first.into_iter().for_each(|m| self.queue(m));
         if self.polls() {
-            first.by_ref().for_each(|m| self.queue(m));
-        } else if let Some(connect) = first.next() {
-            self.queue(connect);
-        }
-        let piece = Rc::new(self.cut_piece());
-        if self.polls() {
-            self.first = Some(piece);
+            self.queue(probe);
+            self.first = Some(Rc::new(self.cut_piece()));
             self.poll(net);
         } else {
-            let request = Request::Stream { link: self.name, piece };
-            self.connection = Some(net.open(self.class, self.id, request));
+            let piece = Rc::new(self.cut_piece());
+            self.connection = Some(net.open(self.class, self.id, Request::Stream { link: self.name, piece }));
+            self.queue(probe);
         }
-        first.for_each(|m| self.queue(m));
         self.pump_http(net);
     }
 
@@ -89,6 +89,7 @@ impl Carrier {
         let ack = self.polling.ack;
         let request = Request::Poll { link: self.name, ack, hold, piece: self.first.clone() };
         self.polling.tries += 1;
+        self.polling.since = net.now();
         self.polling.until = until;
         self.polling.connection = Some(net.open(self.class, self.id, request));
         self.wake(net, until);
@@ -105,6 +106,7 @@ impl Carrier {
         match item {
             Down::Head(Status::Ok) => {
                 self.uplink = None;
+                told.push(Told::Uplinked);
                 self.pump_http(net);
             }
             Down::Head(status @ Status::Ours(_)) => self.lose(net, Some(status), told),
@@ -134,6 +136,7 @@ impl Carrier {
             Down::Answer(answer) => self.answered(net, &answer, told),
             Down::Head(Status::Theirs(_)) | Down::End { .. } => {
                 self.polling.connection = None;
+                self.hold_failed(told);
                 let (tries, opened) = (self.polling.tries, self.opened);
                 if tries >= TRIES_MAX || !opened {
                     return self.lose(net, None, told);
@@ -151,9 +154,27 @@ impl Carrier {
             told.extend(answer.messages.iter().cloned().map(Told::Message));
         } else if answer.number == self.polling.ack && answer.messages.is_empty() {
             told.push(Told::Heard);
+            if net.now() - self.polling.since >= self.hold {
+                self.held_to_the_end(told);
+            }
         }
         self.polling = Polling { tries: 0, ..core::mem::take(&mut self.polling) };
         self.poll(net);
+    }
+
+    fn held_to_the_end(&mut self, told: &mut Vec<Told>) {
+        self.held += 1;
+        if self.held >= HELD_TIMES {
+            self.held = 0;
+            self.hold = (self.hold + HOLD_STEP_MS).min(HOLD_MS.1);
+            told.push(Told::HoldLearned(self.hold));
+        }
+    }
+
+    fn hold_failed(&mut self, told: &mut Vec<Told>) {
+        self.held = 0;
+        self.hold = (self.hold / 2).max(HOLD_MS.0);
+        told.push(Told::HoldLearned(self.hold));
     }
 
     /// Time has passed.
@@ -176,6 +197,7 @@ impl Carrier {
             if self.polling.tries >= TRIES_MAX || !self.opened {
                 return self.lose(net, None, told);
             }
+            self.hold_failed(told);
             let old = self.polling.connection;
             self.leave(net, old);
             self.poll(net);

@@ -112,7 +112,10 @@ impl Host {
             let number = polls.number;
             reply(net, older, Rc::new(Answer { number, messages: Vec::new() }));
         }
-        if ack == polls.number || sabotage == Sabotage::ForgetAnswers {
+        if sabotage == Sabotage::ForgetAnswers {
+            polls.number = ack;
+        }
+        if ack == polls.number {
             polls.kept = None;
         } else if ack + 1 != polls.number || polls.kept.is_none() {
             return refuse(net, connection, 409);
