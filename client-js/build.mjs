@@ -9,10 +9,10 @@ const assets = process.env.ASSETS ?? here("../crates/server/assets");
 // these names. Short ones make the files a fortieth smaller.
 const own = `accepted addresses adopt adopted adoptedAt answered asked attempt available awaits beside broken calm
   candidate changed core deadline deliver died dropAll ended environment fail failed flying forget giveUpMs greet greeting heard
-  hears held hint hold input journal kept leave list lost missed newEpoch note opened owed parts pause paused pinged place
+  hears held hint hold input journal kept leave lost missed moved newEpoch note opened owed parts pause paused pinged place
   ponged probe proved provedUntil pump purpose reached receivedBytes remembered reports resume rewind rotateBytes
   rotating scripted sentence setup silence startedAt steer stop survived suspect suspend takeOutputs tick transmit
-  tried twice unreached until uplink work`.split(/\s+/);
+  tried unreached uplink work`.split(/\s+/);
 const common = {
   absWorkingDir: here("."),
   bundle: true,

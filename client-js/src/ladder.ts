@@ -96,9 +96,6 @@ export class Ladder implements Steering {
   #permits = PERMITS;
   /** When the last permit came back, or the first was taken. */
   #permitAt = 0;
-  #startedAt = -Infinity;
-  /** Rounds fail and permits are few: starts keep their distance until a link is adopted. */
-  #spaced = false;
   #draining = false;
   #upgradeAt = Infinity;
   #upgrades = 0;
@@ -184,9 +181,8 @@ export class Ladder implements Steering {
     for (const runner of [...this.#runners.values()]) this.#check(now, runner);
     if (this.#live !== undefined) {
       this.#clear(now, this.#live);
-      // Rotations that use up every permit must not keep the best transport from being tried.
-      this.#upgrade(now);
       this.#rotations(now);
+      this.#upgrade(now);
     }
     this.#step(now);
   }
@@ -212,7 +208,6 @@ export class Ladder implements Steering {
     this.#runners.set(runner.id, runner);
     if (this.#permits === PERMITS) this.#permitAt = now;
     this.#permits -= 1;
-    this.#startedAt = now;
     this.#deeds.push({ do: "start", id: runner.id, transport });
     return runner;
   }
@@ -260,7 +255,6 @@ export class Ladder implements Steering {
     this.#suspected = false;
     this.#draining = false;
     this.#failedRounds = 0;
-    this.#spaced = false;
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     if (!same) {
       this.#upgraded.clear();
@@ -274,7 +268,6 @@ export class Ladder implements Steering {
 
   #startRound(now: number): void {
     if (this.#round !== undefined) return;
-    if (this.#failedRounds >= ROUNDS_WIDE && !this.#spare(now)) this.#spaced = true;
     const list = this.#eligible(now);
     const worked = this.#worked;
     this.#round = {
@@ -326,8 +319,7 @@ export class Ladder implements Steering {
     if (runners.some(({ provedUntil }) => provedUntil !== undefined) || (!left && runners.length > 0)) return Infinity;
     const youngest = Math.max(-Infinity, ...runners.map(({ startedAt }) => startedAt));
     const due = Math.min(youngest + this.#delay(), this.#besideAt(round));
-    if (!left) return due;
-    return Math.max(due, this.#permitsAt(1), this.#spaced ? this.#startedAt + PERMIT_MS : due);
+    return left ? Math.max(due, this.#permitsAt(1)) : due;
   }
 
   #besideAt({ beside, tried, first }: Round): number {

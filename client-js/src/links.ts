@@ -190,6 +190,7 @@ export class LadderLinks implements Links {
       const handlers = {
         opened: heard(() => candidate.opened(clock())),
         message: (frame: Frame) => heard(() => this.#message(clock(), flight, frame))(),
+        moved: heard(() => flight === this.#live && this.#setup.core.moved(clock())),
         closed: (code: number, reason: string, failure?: Failure) => heard(() => this.#closed(clock(), flight, code, reason, failure))(),
       };
       flight.link = transport.open(this.#setup.base, handlers, {
@@ -261,7 +262,7 @@ export class LadderLinks implements Links {
     this.#journal.adopted(welcome.network, transport.name);
     if (before !== undefined) {
       this.#learn(before, this.#doubt);
-      this.#end(before, CloseCode.normal, "replaced");
+      this.#end(before, CloseCode.normal, "another link has taken over");
       if (this.#doubt) this.#note(now, before, "idle", "no answer came");
     }
     this.#setup.core.adopt(now, greeting, welcome, kept, rtt);
@@ -292,7 +293,7 @@ export class LadderLinks implements Links {
 
   #judged(now: number, flight: Flight, verdict: Verdict): void {
     const { candidate, id } = flight;
-    if (typeof verdict === "object") return this.#dismissed(now, flight, verdict);
+    if (typeof verdict === "object") return this.#unfit(now, flight, verdict);
     switch (verdict) {
       case "waits":
         return;
@@ -304,12 +305,12 @@ export class LadderLinks implements Links {
       case "answered":
         return this.#steering.answered(now, id);
       case "foreign":
-        this.#end(flight, CloseCode.normal, "opened again");
+        this.#end(flight, CloseCode.normal, "opened again with the session's id");
         return this.#open(now, id, candidate.transport);
     }
   }
 
-  #dismissed(now: number, flight: Flight, { code, reason }: Ended): void {
+  #unfit(now: number, flight: Flight, { code, reason }: Ended): void {
     this.#end(flight, code, reason);
     this.#flights.delete(flight.id);
     if (code === CloseCode.version) return this.#setup.core.fail(new ThroughlineError("version_not_supported", reason));

@@ -209,9 +209,7 @@ export class SessionCore {
 
   input(now: number, message: ServerMessage): void {
     if (this.#pulse === undefined) return;
-    this.#pulse.heard(now);
-    if (this.#doubted) this.#wishes.push({ do: "trust" });
-    this.#doubted = false;
+    this.moved(now);
     switch (message.type) {
       case "event":
         return this.#feeds.event(message);
@@ -241,6 +239,13 @@ export class SessionCore {
         this.#dropLink(CloseCode.normal, "");
         return this.#lost(now, message.code, message.reason);
     }
+  }
+
+  /** The link lives: a message came, or part of a long one of ours arrived. */
+  moved(now: number): void {
+    this.#pulse?.heard(now);
+    if (this.#doubted) this.#wishes.push({ do: "trust" });
+    this.#doubted = false;
   }
 
   /** What came cannot be understood: leaves the link, and comes back later. */

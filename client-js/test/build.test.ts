@@ -44,3 +44,10 @@ test.each(["throughline.js", "throughline.iife.js", "throughline-shared.js", "th
     expect(script.includes(`name:"${transport}"`), transport).toBe(true);
   }
 });
+
+test("names that go over the wire are not shortened", () => {
+  const script = readFileSync(join(committed, "throughline.js"), "utf8");
+  for (const name of ["ack", "hold", "as", "origin", "callback", "link", "throughline"]) {
+    expect(new RegExp(`[{,]"?${name}"?[:,}]|"${name}"`).test(script), name).toBe(true);
+  }
+});

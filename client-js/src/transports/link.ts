@@ -42,7 +42,7 @@ export class HttpLink implements Link {
     this.addresses = new Addresses(base, web);
     this.ask = send === undefined ? scripting(this.addresses, web) : posting(this.addresses, send, web, options.credentials);
     this.uplink = new Uplink(web, this.addresses, this.ask, this.scripted, {
-      taken: () => this.#taken(),
+      taken: (partial) => this.#taken(partial),
       failed: (verdict) => this.fail(verdict),
       known: () => this.#opened,
     });
@@ -118,9 +118,10 @@ export class HttpLink implements Link {
     else this.uplink.stop();
   }
 
-  #taken(): void {
+  #taken(partial: boolean): void {
     this.#known = true;
-    if (this.#heard || this.#over || this.#calm !== undefined) return;
-    this.#calm = this.web.after(BUFFERED_MS, () => this.lost("something between holds the stream back", "buffered"));
+    if (partial && !this.#over) this.#handlers.moved?.();
+    if (partial || this.#heard || this.#over || this.#calm !== undefined) return;
+    this.#calm = this.web.after(BUFFERED_MS, () => this.lost("the stream is held back", "buffered"));
   }
 }

@@ -45,7 +45,8 @@ export class PollLink extends HttpLink {
   }
 
   #query(): { ack: number; hold: number } {
-    return { ack: this.#ack, hold: this.holdMs };
+    // Quoted, as names that go over the wire must be where the build shortens them.
+    return { "ack": this.#ack, "hold": this.holdMs };
   }
 
   #poll(): void {
@@ -94,8 +95,8 @@ export class PollLink extends HttpLink {
     // An answer of the realm that is not whole was cut on its way.
     const verdict = status === 200 && ours ? undefined : judge({ status, ours, text });
     if (verdict !== undefined) return this.fail(verdict);
-    if (this.#first !== undefined) return this.lost(`the first poll failed (status ${status})`, "refused");
-    if (this.#tries >= TRIES_MAX) return this.lost(`${TRIES_MAX} polls in a row failed (status ${status})`);
+    if (this.#first !== undefined) return this.lost(`the first poll failed (${status})`, "refused");
+    if (this.#tries >= TRIES_MAX) return this.lost(`${TRIES_MAX} polls in a row failed (${status})`);
     this.#again(backoff(this.#tries - 1, this.web.random()));
   }
 

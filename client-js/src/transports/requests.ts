@@ -28,8 +28,8 @@ export type Query = Readonly<Record<string, string | number>>;
 export const URL_BYTES_MAX = 2_000;
 /** Room in an address for a callback's name, and for counters that grow. */
 const RESERVE_BYTES = 48;
-/** A body of so many characters passed everywhere. */
-const BODY_LENGTH_MAX = 256 * 1024;
+/** Characters of a body: few enough that one is answered before a slow path looks like a dead one. */
+const BODY_LENGTH_MAX = 64 * 1024;
 
 const NOTHING: Answer = { status: 0, ours: false, text: "" };
 

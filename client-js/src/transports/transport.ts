@@ -22,6 +22,8 @@ export interface LinkHandlers {
   /** The handshake is done, or the head of the answer came. */
   opened(): void;
   message(frame: Frame): void;
+  /** Part of a message was taken that is not whole yet: the path lives, though nothing can be answered. */
+  moved?(): void;
   /**
    * Once: the link ended or could not be opened. `code` is a close code, 1006 when there was none; `failure` is given
    * when the transport itself knows what it was.

@@ -14,8 +14,8 @@ const RETRY_MS_MAX = 2_000;
 const CLOSE = '{"type":"close"}\n';
 
 export interface UplinkEvents {
-  /** The realm has taken a piece. */
-  taken(): void;
+  /** The realm has taken a piece; one that is `partial` ends within a message. */
+  taken(partial: boolean): void;
   failed(verdict: Verdict): void;
   /** Whether the link's downlink has begun: until then the realm need not know the link. */
   known(): boolean;
@@ -115,7 +115,7 @@ export class Uplink {
     if (answer.status === 200 && answer.ours && refusal(answer.text) === undefined) {
       this.#flying = undefined;
       this.#tries = 0;
-      this.#events.taken();
+      this.#events.taken(!piece.text.endsWith("\n"));
       return this.#next();
     }
     this.#tries += 1;
@@ -124,7 +124,7 @@ export class Uplink {
     const verdict = early ? undefined : judge(answer);
     if (verdict !== undefined) return this.#events.failed(verdict);
     if (this.#tries >= TRIES_MAX) {
-      return this.#events.failed({ code: NO_CODE, reason: `${TRIES_MAX} tries to send failed (status ${answer.status})` });
+      return this.#events.failed({ code: NO_CODE, reason: `${TRIES_MAX} tries to send failed (${answer.status})` });
     }
     // With its number a piece that was taken is not taken twice.
     this.#cancel = this.#web.after(backoff(this.#tries - 1, this.#web.random()), () => this.#send(piece));

@@ -3,6 +3,7 @@
 import { CloseCode } from "../close.js";
 import { ThroughlineError } from "../errors.js";
 import type { Frame } from "../messages.js";
+import { utf8Length } from "../properties.js";
 import type { Link, LinkHandlers, LinkOptions, Transport } from "./transport.js";
 
 /** The part of a browser's WebSocket that is used here. */
@@ -28,8 +29,8 @@ export function websocketUrl(base: URL): URL {
 }
 
 function clip(reason: string): string {
-  const bytes = new TextEncoder().encode(reason).subarray(0, REASON_BYTES_MAX);
-  return new TextDecoder().decode(bytes, { stream: true });
+  while (utf8Length(reason) > REASON_BYTES_MAX) reason = reason.slice(0, -1);
+  return reason;
 }
 
 /** The browser's own, if it has one. */

@@ -62,7 +62,7 @@ describe("http-stream", () => {
     await web.run(2_999);
     expect(log).toEqual(how === "without a head" ? [] : ["opened"]);
     await web.run(1);
-    expect(log.at(-1)).toEqual([1006, "something between holds the stream back", "buffered"]);
+    expect(log.at(-1)).toEqual([1006, "the stream is held back", "buffered"]);
     expect(web.open("stream")).toHaveLength(0);
   });
 
