@@ -10,7 +10,7 @@ pub const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::HttpStr
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// The transports that may be used, of those in [`TRANSPORTS`]. Default all of them.
+    /// The transports that may be used, of those in [`TRANSPORTS`]. Default all of them; without any of them, WebSocket alone.
     pub transports: Vec<Transport>,
     /// Name and version of the program, shown to the server's operator; at most 64 bytes, longer ones are cut.
     pub client: String,

@@ -45,6 +45,9 @@ async fn down_the_ladder_and_up_again() {
     session.publish("c", body(), None).await.unwrap();
     expect(&mut subscription, 1).await;
 
+    // The realm is told, some time after.
+    while !realm.metrics().await.contains("{transport=\"websocket\",failure=\"refused\"}") {}
+
     middlebox.set(Rule::Buffered);
     middlebox.cut();
     path.wait_for(|path| path.transport == Some(Transport::LongPoll)).await.unwrap();
@@ -57,6 +60,25 @@ async fn down_the_ladder_and_up_again() {
     session.publish("c", body(), None).await.unwrap();
     expect(&mut subscription, 3).await;
     session.close().await;
+}
+
+#[tokio::test]
+async fn silence_is_told_from_frames_that_are_swallowed() {
+    for (rule, failure) in [(Rule::NoAnswer, Failure::Silent), (Rule::NoFrames, Failure::Swallowed)] {
+        let realm = Realm::start();
+        realm.create("c", ChannelType::Reliable, None).await;
+        let middlebox = Middlebox::before(&realm).await;
+        middlebox.set(rule);
+        let session = Session::connect(middlebox.url(), Options::default()).await.unwrap();
+        assert_eq!(session.path().transport, Some(Transport::HttpStream));
+        let mut path = session.path_changes();
+        // WebSocket goes on trying beside it for as long as it may.
+        skip(10).await;
+        let told = path.wait_for(|path| !path.failures.is_empty()).await.unwrap().clone();
+        assert_eq!((told.failures[0].transport, told.failures[0].failure), (Transport::WebSocket, failure));
+        session.publish("c", Body::new(Data::text("x")), None).await.unwrap();
+        session.close().await;
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,20 @@ fn what_is_published_is_printed() {
 }
 
 #[test]
+fn every_transport_carries_the_same() {
+    let realm = Realm::start();
+    realm.ok("channel create c --type persistent");
+    for (n, transport) in ["websocket", "http-stream", "long-poll"].into_iter().enumerate() {
+        let eid = format!("{}\n", n + 1);
+        assert_eq!(realm.ok(&format!("publish c {transport} --transport {transport}")), eid);
+        let line = format!("subscribe c --from {} --count 1 --transport {transport}", n + 1);
+        assert_eq!(realm.ok(&line), format!("{transport}\n"));
+    }
+    let said = realm.fails(2, "subscribe c --transport pigeon");
+    assert!(said.contains("expected websocket, http-stream or long-poll"), "{said}");
+}
+
+#[test]
 fn bytes_stay_bytes() {
     let realm = Realm::start();
     realm.ok("channel create c --type reliable");

@@ -23,6 +23,8 @@ const SMALL_PIECE_BYTES: usize = 2 << 10;
 const ANSWER_TIMEOUT_MS: u64 = 20_000;
 /// Failures in a row after which the link is over.
 const FAILURES_MAX: u32 = 5;
+/// As after so many failures a piece waits that the realm has held back.
+const HELD_BACK: u32 = 2;
 /// Output beyond this is not kept allocated once it is sent, bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -126,10 +128,12 @@ impl Uplink {
             self.piece_bytes_max = SMALL_PIECE_BYTES;
             return Ok(());
         }
-        let silent = matches!(error, ConnectError::TimedOut { .. });
-        if !silent {
+        match error {
             // Silence is for the heartbeat to judge: the server may hold the answer back on purpose.
-            self.failures += 1;
+            ConnectError::TimedOut { .. } => {}
+            // The realm has held it back for as long as it holds requests. That is no fault of the path, however often.
+            ConnectError::Refused { status: 503, .. } => self.failures = HELD_BACK,
+            _ => self.failures += 1,
         }
         if is_passing(&error) && self.failures < FAILURES_MAX { Ok(()) } else { Err(error.into()) }
     }
@@ -182,6 +186,23 @@ mod tests {
         let cuts: Vec<usize> = (4..=text.len()).map(|max| cut(text, max)).collect();
         assert_eq!(cuts, [3, 3, 6, 6, 6, 6, 10]);
         assert_eq!(cut(b"", 10), 0);
+    }
+
+    #[test]
+    fn what_the_realm_holds_back_is_sent_again_for_as_long_as_it_takes() {
+        let id = LinkId::draw().unwrap();
+        let mut uplink = Uplink::new("http://h".parse().unwrap(), id, &Options::default());
+        let refused = |status| ConnectError::Refused {
+            status,
+            code: "overloaded".to_owned(),
+            message: String::new(),
+            retry_after_ms: None,
+        };
+        for _ in 0..20 {
+            uplink.failed(10, refused(503)).unwrap();
+            assert_ne!(pause(uplink.failures), Duration::ZERO);
+        }
+        uplink.failed(10, refused(404)).unwrap_err();
     }
 
     #[test]

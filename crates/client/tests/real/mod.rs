@@ -54,6 +54,15 @@ impl Realm {
         self.http().create_channel(channel, &spec).await.unwrap();
     }
 
+    /// What Prometheus would read.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
     /// A session that may use this transport only.
     pub(crate) async fn session(&self, transport: Transport) -> Session {
         Session::connect(&self.url(), only(transport)).await.unwrap()
@@ -78,7 +87,11 @@ pub(crate) enum Rule {
     Pass,
     /// Handshakes of WebSocket are answered 403.
     NoWebSocket,
-    /// And streams are kept back until they end, which they do not.
+    /// Handshakes of WebSocket are not answered.
+    NoAnswer,
+    /// They pass, and no frame after them.
+    NoFrames,
+    /// They are answered 403, and streams are kept back until they end, which they do not.
     Buffered,
 }
 
@@ -157,14 +170,20 @@ async fn relay(mut client: TcpStream, state: Arc<State>) {
     }
     let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
     let rule = *state.rule.lock().unwrap();
-    if rule != Rule::Pass && text.contains("upgrade: websocket") {
+    let websocket = text.contains("upgrade: websocket");
+    if rule == Rule::NoAnswer && websocket {
+        // Until the client gives up.
+        let _ = client.read(&mut [0]).await;
+        return;
+    }
+    if matches!(rule, Rule::NoWebSocket | Rule::Buffered) && websocket {
         let refusal = b"HTTP/1.1 403 Forbidden\r\nServer: middlebox\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         // The client may be gone; so below.
         let _ = client.write_all(refusal).await;
         return;
     }
     let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
-    let held = rule == Rule::Buffered && path.contains("/stream?");
+    let mut held = rule == Rule::Buffered && path.contains("/stream?");
     let Ok(mut server) = TcpStream::connect(state.target).await else { return };
     if server.write_all(&head).await.is_err() {
         return;
@@ -180,7 +199,11 @@ async fn relay(mut client: TcpStream, state: Arc<State>) {
             read = server.read(&mut down) => match read {
                 Ok(n) if n > 0 && state.loses(&path) => return,
                 Ok(n) if n > 0 && held => Ok(()),
-                Ok(n) if n > 0 => client.write_all(&down[..n]).await,
+                Ok(n) if n > 0 => {
+                    // The head of the answer, and nothing after it: the realm speaks only when it is spoken to.
+                    held = rule == Rule::NoFrames && websocket;
+                    client.write_all(&down[..n]).await
+                }
                 _ => return,
             },
         };
