@@ -51,7 +51,8 @@ class Run {
   constructor(browser, realm, row, prefix) {
     Object.assign(this, { browser, realm, row });
     this.name = `${prefix}/${row.name}`;
-    this.seconds = Math.max(Number(values.seconds), row.seconds ?? 0);
+    // Room for a whole settled minute, if there is time for one.
+    this.seconds = Math.max(Number(values.seconds) + (Number(values.seconds) < 120 ? 0 : (row.settledSeconds ?? 0)), row.seconds ?? 0);
     this.load = { rate: RATE, pattern: row.quiet ?? null };
   }
 
@@ -106,11 +107,17 @@ class Run {
     return parts;
   }
 
+  /** When the client has had its time to find a way; on a slow machine that begins with the first event. */
+  settledAt({ startedAt, firstEventMs = 0 }) {
+    const part = Math.min(this.row.settledSeconds ?? SETTLED_SECONDS, this.seconds * (this.row.settledSeconds ? 0.5 : 0.25)) * 1000;
+    return Math.max(startedAt + part, startedAt + firstEventMs + part / 2);
+  }
+
   async result() {
     const backMs = await this.back();
     const report = await this.report();
-    const settledAt = this.startedAt + Math.min(SETTLED_SECONDS, this.seconds * 0.25) * 1000;
     const brokenUntil = this.startedAt + this.seconds * SWITCHES[0] * 1000;
+    const settledAt = Math.min(brokenUntil - 1000, this.settledAt(report));
     const openings = this.box.openings.filter(({ at }) => at >= settledAt && at < brokenUntil);
     const events = { down: await this.page.evaluate((down) => globalThis.judgeLoad(down), this.down), up: this.peer.judge(this.up) };
     return {
@@ -119,9 +126,8 @@ class Run {
       faults: report.faults,
       gaps: report.gaps,
       repeated: report.duplicates,
-      attempts: openings.length,
-      windowSeconds: (brokenUntil - settledAt) / 1000,
-      attemptsAtFirst: this.box.openings.filter(({ at }) => at < settledAt).length,
+      attempts: openings.map(({ at }) => at),
+      windowSeconds: Math.round((brokenUntil - settledAt) / 100) / 10,
       carriers: this.carriers(report.diary, settledAt, brokenUntil),
       backMs,
       requests: this.box.requests.map(({ kind }) => kind),

@@ -12,7 +12,7 @@ function carried(carriers) {
 }
 
 const wrong = ({ down, up }) => ["lost", "doubled", "reordered"].map((what) => down[what] + up[what]).join(" / ");
-const perMinute = ({ attempts, windowSeconds }) => ((attempts * 60) / windowSeconds).toFixed(1).replace(/\.0$/, "");
+const perMinute = ({ attempts, windowSeconds }) => ((attempts.length * 60) / windowSeconds).toFixed(1).replace(/\.0$/, "");
 
 /** One line for the terminal. */
 export function line(browser, result) {
@@ -20,7 +20,7 @@ export function line(browser, result) {
   const words = [
     `${browser} ${row.name}:`,
     `first event ${seconds(firstEventMs)},`,
-    `${attempts} attempts in ${windowSeconds} s,`,
+    `${attempts.length} attempts in ${windowSeconds} s,`,
     `${events.down.events}+${events.up.events} events, lost/doubled/reordered ${wrong(events)},`,
     `by ${carried(carriers)},`,
     `WebSocket again after ${seconds(backMs)}`,
