@@ -14,7 +14,9 @@ const DELAY_MS_UNKNOWN = 500;
 /** From this failed round on a round has two candidates at most. */
 const ROUNDS_WIDE = 2;
 const UPGRADE_MS = 30_000;
-const UPGRADE_JITTER = 0.2;
+const UPGRADE_JITTER_MS = 6_000;
+/** Later by so much while streams are replaced before others cut them, which takes attempts as well. */
+const UPGRADE_ROTATING_MS = 15_000;
 /** A link that dies younger, or by silence younger, strikes its transport. */
 const CUT_MS = 10_000;
 const SILENCE_MS = 30_000;
@@ -23,8 +25,8 @@ const STRUCK_MS = 30_000;
 const CLEAR_MS = 60_000;
 const PROBATION_MS = 5_000;
 const PROBATION_MS_MAX = 20_000;
-/** Others cut a stream of this transport at that age, twice: it is replaced at this part of the age. */
-const ROTATE_PART = 0.8;
+/** Others cut a stream of this transport at that age, twice: it is replaced at so many tenths of the age. */
+const ROTATE_TENTHS = 9;
 /** Younger ends are not learned: rotations would take all permits. */
 const AGE_MS_MIN = 12_500;
 const AGE_EXPIRY_MS = 600_000;
@@ -258,10 +260,10 @@ export class Ladder implements Steering {
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     if (!same) {
       this.#upgraded.clear();
-      this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now);
+      this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now, transport);
     }
     const age = this.#age(now, transport)?.twice;
-    this.#rotateAt = age === undefined ? Infinity : startedAt + age * ROTATE_PART;
+    this.#rotateAt = age === undefined ? Infinity : startedAt + (age * ROTATE_TENTHS) / 10;
   }
 
   // Rounds.
@@ -388,15 +390,16 @@ export class Ladder implements Steering {
     if (now - adoptedAt >= CLEAR_MS) this.#strikes.delete(transport);
   }
 
-  #nextUpgrade(now: number): number {
-    return now + UPGRADE_MS * (1 - UPGRADE_JITTER + 2 * UPGRADE_JITTER * this.#options.random());
+  #nextUpgrade(now: number, live: TransportName): number {
+    const rotates = this.#age(now, live)?.twice !== undefined;
+    return now + UPGRADE_MS + (rotates ? UPGRADE_ROTATING_MS : 0) + UPGRADE_JITTER_MS * (2 * this.#options.random() - 1);
   }
 
   /** Tries the best transport, and every second time also the best of the other better ones. */
   #upgrade(now: number): void {
     const live = this.#live;
     if (live === undefined || this.#draining || now < this.#upgradeAt || !this.#spare(now)) return;
-    this.#upgradeAt = this.#nextUpgrade(now);
+    this.#upgradeAt = this.#nextUpgrade(now, live.transport);
     this.#upgrades += 1;
     const better = this.#options.list.filter((transport) => rank(transport) < rank(live.transport));
     const [best, ...others] = better;

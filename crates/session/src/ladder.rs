@@ -27,6 +27,8 @@ const HURRY: u64 = 3;
 const ROUNDS_WIDE: u32 = 2;
 /// Better transports are tried so often, milliseconds.
 const UPGRADE_MS: u64 = 30_000;
+/// So often while the live link's streams are replaced before others cut them, which takes attempts as well, milliseconds.
+const UPGRADE_ROTATING_MS: u64 = 45_000;
 /// By so much at most this is shortened or lengthened at random, milliseconds.
 const UPGRADE_JITTER_MS: u64 = 6_000;
 /// A rotation that failed is tried again after so long, milliseconds.
@@ -383,7 +385,7 @@ impl Ladder {
         if before != Some(transport) || self.upgrade_at.is_none() {
             self.upgraded.clear();
             let best = self.list.first().is_none_or(|best| *best >= transport);
-            self.upgrade_at = if best { None } else { Some(self.next_upgrade(now)) };
+            self.upgrade_at = if best { None } else { Some(self.next_upgrade(now, transport)) };
         }
         let age = self.record.rotate_at_age(now, transport);
         self.rotate_at = age.map(|age| started.saturating_add(age));
@@ -454,8 +456,10 @@ impl Ladder {
         self.rtt.map_or(DELAY_UNKNOWN_MS, measured)
     }
 
-    fn next_upgrade(&mut self, now: u64) -> u64 {
-        now.saturating_add(UPGRADE_MS - self.jitter + self.random.up_to(self.jitter * 2))
+    fn next_upgrade(&mut self, now: u64, live: Transport) -> u64 {
+        let rotates = self.record.rotate_at_age(now, live).is_some();
+        let period = if rotates { UPGRADE_ROTATING_MS } else { UPGRADE_MS };
+        now.saturating_add(period - self.jitter + self.random.up_to(self.jitter * 2))
     }
 
     /// Tries the best transport, and every second time also the best of the other better ones that was not tried yet.
@@ -463,7 +467,7 @@ impl Ladder {
         if self.upgrade_at.is_none_or(|at| now < at) || self.permits.left(now) <= RESERVE {
             return;
         }
-        self.upgrade_at = Some(self.next_upgrade(now));
+        self.upgrade_at = Some(self.next_upgrade(now, live.transport));
         self.upgrades = self.upgrades.wrapping_add(1);
         let better: Vec<Transport> = self.list.iter().copied().filter(|t| *t < live.transport).collect();
         let Some((best, others)) = better.split_first() else { return };

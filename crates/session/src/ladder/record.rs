@@ -86,6 +86,6 @@ impl Record {
     /// The age at which a stream of it is to be replaced, before others end it.
     pub(super) fn rotate_at_age(&self, now: u64, transport: Transport) -> Option<u64> {
         let (age, _) = self.of(transport).twice.filter(|(_, until)| now < *until)?;
-        Some(age / 5 * 4)
+        Some(age / 10 * 9)
     }
 }
