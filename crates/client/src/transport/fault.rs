@@ -42,6 +42,8 @@ impl Fault {
             ConnectError::Resolve { .. } | ConnectError::Connect { .. } if transport == Transport::LongPoll => {
                 Some(Failure::Unreachable)
             }
+            // This client's own patience may end just before that of the ladder.
+            ConnectError::TimedOut { .. } => Some(Failure::Silent),
             _ => None,
         }
     }
@@ -71,11 +73,11 @@ impl Fault {
 }
 
 /// A request on a link that was there already. The realm's word that it knows no such link means that the link is over,
-/// not that the realm is none.
+/// not that the realm is none; and silence is no longer that of a handshake.
 impl From<ConnectError> for Fault {
     fn from(error: ConnectError) -> Fault {
         match &error {
-            ConnectError::Refused { status: 404 | 409, .. } => Fault::broken(error),
+            ConnectError::Refused { status: 404 | 409, .. } | ConnectError::TimedOut { .. } => Fault::broken(error),
             _ => Fault::Failed(error),
         }
     }

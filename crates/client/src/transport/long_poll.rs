@@ -141,9 +141,11 @@ impl Link {
     }
 
     fn failed(&mut self, error: ConnectError) -> Result<Moved, Fault> {
+        if self.number == 0 {
+            return Err(Fault::Failed(error));
+        }
         self.failures += 1;
-        let again = self.number > 0 && is_passing(&error) && self.failures < FAILURES_MAX;
-        if !again {
+        if !is_passing(&error) || self.failures >= FAILURES_MAX {
             return Err(error.into());
         }
         self.wait = pause(self.failures);

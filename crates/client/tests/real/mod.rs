@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -108,6 +109,7 @@ struct State {
     /// On connections to this resource the next bytes from the server are lost, and the connection with them.
     lose: Mutex<Option<&'static str>>,
     cuts: watch::Sender<u64>,
+    connections: AtomicUsize,
 }
 
 impl Drop for Middlebox {
@@ -125,11 +127,13 @@ impl Middlebox {
             rule: Mutex::new(Rule::Pass),
             lose: Mutex::new(None),
             cuts: watch::Sender::new(0),
+            connections: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
         let acceptor = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(relay(client, Arc::clone(&shared)));
             }
         });
@@ -138,6 +142,11 @@ impl Middlebox {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How many were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, rule: Rule) {
