@@ -15,8 +15,8 @@ const DELAY_MS_UNKNOWN = 500;
 const ROUNDS_WIDE = 2;
 const UPGRADE_MS = 30_000;
 const UPGRADE_JITTER_MS = 6_000;
-/** Later by so much while streams are replaced before others cut them, which takes attempts as well. */
-const UPGRADE_ROTATING_MS = 15_000;
+/** So often while streams are replaced before others cut them, which takes attempts as well. */
+const UPGRADE_ROTATING_MS = 45_000;
 /** A link that dies younger, or by silence younger, strikes its transport. */
 const CUT_MS = 10_000;
 const SILENCE_MS = 30_000;
@@ -391,8 +391,8 @@ export class Ladder implements Steering {
   }
 
   #nextUpgrade(now: number, live: TransportName): number {
-    const rotates = this.#age(now, live)?.twice !== undefined;
-    return now + UPGRADE_MS + (rotates ? UPGRADE_ROTATING_MS : 0) + UPGRADE_JITTER_MS * (2 * this.#options.random() - 1);
+    const period = this.#age(now, live)?.twice ? UPGRADE_ROTATING_MS : UPGRADE_MS;
+    return now + period + UPGRADE_JITTER_MS * (2 * this.#options.random() - 1);
   }
 
   /** Tries the best transport, and every second time also the best of the other better ones. */
