@@ -28,7 +28,7 @@ async fn skip(seconds: u64) {
 
 #[tokio::test]
 async fn down_the_ladder_and_up_again() {
-    let realm = Realm::start();
+    let mut realm = Realm::start();
     realm.create("c", ChannelType::Reliable, None).await;
     let middlebox = Middlebox::before(&realm).await;
     middlebox.set(Rule::NoWebSocket);
@@ -60,12 +60,13 @@ async fn down_the_ladder_and_up_again() {
     session.publish("c", body(), None).await.unwrap();
     expect(&mut subscription, 3).await;
     session.close().await;
+    realm.stop().await;
 }
 
 #[tokio::test]
 async fn silence_is_told_from_frames_that_are_swallowed() {
     for (rule, failure) in [(Rule::NoAnswer, Failure::Silent), (Rule::NoFrames, Failure::Swallowed)] {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("c", ChannelType::Reliable, None).await;
         let middlebox = Middlebox::before(&realm).await;
         middlebox.set(rule);
@@ -78,6 +79,7 @@ async fn silence_is_told_from_frames_that_are_swallowed() {
         assert_eq!((told.failures[0].transport, told.failures[0].failure), (Transport::WebSocket, failure));
         session.publish("c", Body::new(Data::text("x")), None).await.unwrap();
         session.close().await;
+        realm.stop().await;
     }
 }
 
@@ -87,7 +89,7 @@ async fn a_healthy_path_makes_one_connection() {
     tokio::time::pause();
     let (thaw, thawed) = std::sync::mpsc::channel::<()>();
     let frozen = tokio::task::spawn_blocking(move || thawed.recv());
-    let realm = Realm::start();
+    let mut realm = Realm::start();
     let middlebox = Middlebox::before(&realm).await;
     let session = Session::connect(middlebox.url(), Options::default()).await.unwrap();
     session.publish("c", Body::new(Data::text("x")), None).await.unwrap();
@@ -96,6 +98,7 @@ async fn a_healthy_path_makes_one_connection() {
     assert!(path.rtt.is_some() && path.network.is_some(), "{path:?}");
     assert_eq!(middlebox.connections(), 1);
     session.close().await;
+    realm.stop().await;
     drop(thaw);
     frozen.await.unwrap().unwrap_err();
 }

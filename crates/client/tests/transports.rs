@@ -36,7 +36,7 @@ async fn publish(session: &Session, channel: &str, data: &str) -> Eid {
 #[tokio::test]
 async fn events_go_both_ways() {
     for transport in TRANSPORTS {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("a", ChannelType::Reliable, None).await;
         realm.create("b/c", ChannelType::Persistent, None).await;
         let session = realm.session(transport).await;
@@ -51,13 +51,14 @@ async fn events_go_both_ways() {
             }
         }
         session.close().await;
+        realm.stop().await;
     }
 }
 
 #[tokio::test]
 async fn what_is_kept_is_replayed_and_what_is_not_is_told() {
     for transport in TRANSPORTS {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("c", ChannelType::Reliable, Some(3)).await;
         let session = realm.session(transport).await;
         for n in 1..=10 {
@@ -71,13 +72,14 @@ async fn what_is_kept_is_replayed_and_what_is_not_is_told() {
             assert_eq!(event(&mut all).await, (Eid(n), Data::text(n.to_string())));
         }
         session.close().await;
+        realm.stop().await;
     }
 }
 
 #[tokio::test]
 async fn a_mebibyte_goes_through() {
     for transport in TRANSPORTS {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("c", ChannelType::Reliable, None).await;
         let session = realm.session(transport).await;
         let mut subscription = session.subscribe("c", From::New).unwrap();
@@ -88,6 +90,7 @@ async fn a_mebibyte_goes_through() {
             assert!(event(&mut subscription).await.1 == data, "{transport}");
         }
         session.close().await;
+        realm.stop().await;
     }
 }
 
@@ -103,7 +106,7 @@ const LOSSES: [(Transport, &str); 5] = [
 #[tokio::test]
 async fn a_publish_whose_answer_is_lost_is_stored_and_given_once() {
     for (transport, resource) in LOSSES {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("c", ChannelType::Persistent, None).await;
         let middlebox = Middlebox::before(&realm).await;
         let session = Session::connect(middlebox.url(), only(transport)).await.unwrap();
@@ -120,13 +123,14 @@ async fn a_publish_whose_answer_is_lost_is_stored_and_given_once() {
         }
         assert_eq!(realm.http().channel("c").await.unwrap().events, 5, "{transport} {resource}");
         session.close().await;
+        realm.stop().await;
     }
 }
 
 #[tokio::test]
 async fn a_cut_link_is_resumed() {
     for transport in TRANSPORTS {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("c", ChannelType::Reliable, None).await;
         let middlebox = Middlebox::before(&realm).await;
         let session = Session::connect(middlebox.url(), only(transport)).await.unwrap();
@@ -141,6 +145,8 @@ async fn a_cut_link_is_resumed() {
             assert_eq!(event(&mut subscription).await, (Eid(2 * n), Data::text("after")), "{transport}");
         }
         session.close().await;
+        other.close().await;
+        realm.stop().await;
     }
 }
 
@@ -148,7 +154,7 @@ async fn a_cut_link_is_resumed() {
 async fn a_slow_program_loses_nothing() {
     const EVENTS: u64 = 2000;
     for transport in TRANSPORTS {
-        let realm = Realm::start();
+        let mut realm = Realm::start();
         realm.create("c", ChannelType::Reliable, None).await;
         let mut options = only(transport);
         options.buffer_events_max = 10;
@@ -168,6 +174,8 @@ async fn a_slow_program_loses_nothing() {
             assert_eq!(event(&mut subscription).await.0, Eid(n), "{transport}");
         }
         session.close().await;
+        other.close().await;
+        realm.stop().await;
     }
 }
 
@@ -187,5 +195,6 @@ async fn a_realm_that_starts_again_goes_on() {
         let eid = receipt.await.unwrap().eid;
         assert_eq!(event(&mut subscription).await, (eid, Data::text("while")), "{transport}");
         session.close().await;
+        realm.stop().await;
     }
 }
