@@ -25,10 +25,10 @@ export function diagnosis(text: string): Diagnosis | undefined {
 
 function explain(json: { readonly [key: string]: unknown }): Diagnosis {
   const { seen, outcome, code, message, upgrade, via, http } = json;
-  if (seen === false) return { detail: "the realm saw nothing of it: it was stopped on the way" };
+  if (seen === false) return { detail: "the realm saw nothing of it: stopped on the way" };
   if (outcome === "accepted") return { detail: "the realm accepted it: its answer was stopped on the way back" };
   const route = `${typeof http === "string" ? ` by HTTP/${http}` : ""}${typeof via === "string" ? ` via ${via}` : ""}`;
-  if (upgrade === false) return { detail: `it came${route} without its Upgrade header: a proxy removed that` };
+  if (upgrade === false) return { detail: `it came${route} without its Upgrade header: removed by a proxy` };
   const detail = `the realm refused it${route}: ${String(message)}`;
   return code === "bad_origin" ? { failure: "origin", detail } : { detail };
 }

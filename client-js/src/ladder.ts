@@ -98,6 +98,9 @@ export class Ladder implements Steering {
   #permits = PERMITS;
   /** When the last permit came back, or the first was taken. */
   #permitAt = 0;
+  #startedAt = -Infinity;
+  /** Rounds fail and permits are few: starts keep their distance until a link is adopted. */
+  #spaced = false;
   #draining = false;
   #upgradeAt = Infinity;
   #upgrades = 0;
@@ -183,8 +186,9 @@ export class Ladder implements Steering {
     for (const runner of [...this.#runners.values()]) this.#check(now, runner);
     if (this.#live !== undefined) {
       this.#clear(now, this.#live);
-      this.#rotations(now);
+      // Rotations that use up every permit must not keep the best transport from being tried.
       this.#upgrade(now);
+      this.#rotations(now);
     }
     this.#step(now);
   }
@@ -210,6 +214,7 @@ export class Ladder implements Steering {
     this.#runners.set(runner.id, runner);
     if (this.#permits === PERMITS) this.#permitAt = now;
     this.#permits -= 1;
+    this.#startedAt = now;
     this.#deeds.push({ do: "start", id: runner.id, transport });
     return runner;
   }
@@ -257,6 +262,7 @@ export class Ladder implements Steering {
     this.#suspected = false;
     this.#draining = false;
     this.#failedRounds = 0;
+    this.#spaced = false;
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     if (!same) {
       this.#upgraded.clear();
@@ -270,6 +276,7 @@ export class Ladder implements Steering {
 
   #startRound(now: number): void {
     if (this.#round !== undefined) return;
+    if (this.#failedRounds >= ROUNDS_WIDE && !this.#spare(now)) this.#spaced = true;
     const list = this.#eligible(now);
     const worked = this.#worked;
     this.#round = {
@@ -321,7 +328,8 @@ export class Ladder implements Steering {
     if (runners.some(({ provedUntil }) => provedUntil !== undefined) || (!left && runners.length > 0)) return Infinity;
     const youngest = Math.max(-Infinity, ...runners.map(({ startedAt }) => startedAt));
     const due = Math.min(youngest + this.#delay(), this.#besideAt(round));
-    return left ? Math.max(due, this.#permitsAt(1)) : due;
+    if (!left) return due;
+    return Math.max(due, this.#permitsAt(1), this.#spaced ? this.#startedAt + PERMIT_MS : due);
   }
 
   #besideAt({ beside, tried, first }: Round): number {

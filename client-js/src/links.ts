@@ -262,7 +262,7 @@ export class LadderLinks implements Links {
     this.#journal.adopted(welcome.network, transport.name);
     if (before !== undefined) {
       this.#learn(before, this.#doubt);
-      this.#end(before, CloseCode.normal, "another link has taken over");
+      this.#end(before, CloseCode.normal, "replaced");
       if (this.#doubt) this.#note(now, before, "idle", "no answer came");
     }
     this.#setup.core.adopt(now, greeting, welcome, kept, rtt);
@@ -293,7 +293,7 @@ export class LadderLinks implements Links {
 
   #judged(now: number, flight: Flight, verdict: Verdict): void {
     const { candidate, id } = flight;
-    if (typeof verdict === "object") return this.#unfit(now, flight, verdict);
+    if (typeof verdict === "object") return this.#dismissed(now, flight, verdict);
     switch (verdict) {
       case "waits":
         return;
@@ -305,12 +305,12 @@ export class LadderLinks implements Links {
       case "answered":
         return this.#steering.answered(now, id);
       case "foreign":
-        this.#end(flight, CloseCode.normal, "opened again with the session's id");
+        this.#end(flight, CloseCode.normal, "opened again");
         return this.#open(now, id, candidate.transport);
     }
   }
 
-  #unfit(now: number, flight: Flight, { code, reason }: Ended): void {
+  #dismissed(now: number, flight: Flight, { code, reason }: Ended): void {
     this.#end(flight, code, reason);
     this.#flights.delete(flight.id);
     if (code === CloseCode.version) return this.#setup.core.fail(new ThroughlineError("version_not_supported", reason));

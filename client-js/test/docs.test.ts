@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import * as Throughline from "../src/index.js";
+import { RANKS } from "../src/ladder.js";
 import { Realm } from "./realm.js";
 import { World } from "./world.js";
 
@@ -16,7 +17,7 @@ test("there are examples", () => {
 });
 
 test.each(examples)("$name of docs/javascript.md", async ({ code }) => {
-  const world = new World();
+  const world = new World(1, { transports: RANKS });
   const realm = new Realm();
   world.accept = realm.accept;
   realm.publish("prices", '{"symbol":"ACME","last":true}');

@@ -107,6 +107,22 @@ describe("after a sleep of the page", () => {
   });
 });
 
+test.each([true, false])("a page that is put away closes its link, and goes on where it was when it comes back (solo: %s)", async (solo) => {
+  const { world, realm, session } = start({}, { solo });
+  const got: string[] = [];
+  session.subscribe("c", (event) => got.push(event.text()), { from: "all" });
+  await world.run(10);
+  world.hint("hide");
+  expect(world.peer.closed).toMatchObject({ code: 1000 });
+  realm.publish("c", "meanwhile");
+  void session.publish("c", "own");
+  await world.run(600_000);
+  expect([session.state, world.peers.length, got, session.path.failures]).toEqual(["waiting", 1, [], []]);
+  world.hint("wake");
+  await world.run(10);
+  expect([session.state, world.peers.length, got]).toEqual(["open", 2, ["meanwhile", "own"]]);
+});
+
 describe("what follows a close", () => {
   test.each([
     [1000, "never"], [1001, "now"], [1002, "never"], [1003, "never"], [1007, "never"], [1009, "never"], [1006, "now"],

@@ -92,7 +92,9 @@ export class HttpLink implements Link {
 
   /** An answer that is not the wished one ends the link. */
   refused(status: number, ours: boolean, text: string): void {
-    this.fail(judge({ status, ours, text }) ?? { code: NO_CODE, reason: `something between answered ${status}`, failure: "refused" });
+    const verdict = judge({ status, ours, text });
+    if (verdict === undefined) this.lost(`a proxy answered ${status}`, "refused");
+    else this.fail(verdict);
   }
 
   fail({ code, reason, failure }: Verdict): void {

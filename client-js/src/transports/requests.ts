@@ -173,11 +173,11 @@ export interface Verdict {
 /** What an answer other than the wished one means for the link; undefined when another try may help. */
 export function judge({ status, ours, text }: Answer): Verdict | undefined {
   if (ours) {
-    const reason = refusal(text)?.message ?? `the realm answered ${status}`;
+    const reason = refusal(text)?.message ?? `status ${status}`;
     if (status === 403) return { code: NO_CODE, reason, failure: "origin" };
     return { code: status === 503 ? CloseCode.overloaded : status === 413 ? CloseCode.too_big : NO_CODE, reason };
   }
   if (status === 0 || status === 408 || status === 429 || status > 500) return undefined;
-  const reason = `something between answered ${status}`;
+  const reason = `a proxy answered ${status}`;
   return { code: NO_CODE, reason, failure: status === 401 || status === 407 ? "authentication" : "refused" };
 }

@@ -103,7 +103,7 @@ describe("long-poll", () => {
   test.each([
     ["nothing", 0, false, "", [1006, "the first poll failed (0)", "refused"]],
     ["a proxy's 504", 504, false, "", [1006, "the first poll failed (504)", "refused"]],
-    ["a login page", 200, false, "<html>", [1006, "something between answered 200", "refused"]],
+    ["a login page", 200, false, "<html>", [1006, "a proxy answered 200", "refused"]],
     ["a refused origin", 403, true, '{"error":{"code":"bad_origin","message":"no"}}', [1006, "no", "origin"]],
   ] as const)("a first poll answered by %s fails at once", (_name, status, ours, text, end) => {
     const { web, log } = open(longPoll);

@@ -23,9 +23,9 @@ describe("http-stream", () => {
 
   test.each([
     ["no answer", 0, true, false, "", [1006, "the stream broke", "refused"]],
-    ["a proxy's 502", 502, false, true, "<html>", [1006, "something between answered 502", "refused"]],
-    ["a page of somebody else", 200, false, true, "<html>", [1006, "something between answered 200", "refused"]],
-    ["407", 407, false, true, "", [1006, "something between answered 407", "authentication"]],
+    ["a proxy's 502", 502, false, true, "<html>", [1006, "a proxy answered 502", "refused"]],
+    ["a page of somebody else", 200, false, true, "<html>", [1006, "a proxy answered 200", "refused"]],
+    ["407", 407, false, true, "", [1006, "a proxy answered 407", "authentication"]],
     ["a refused origin", 403, true, true, '{"error":{"code":"bad_origin","message":"no"}}', [1006, "no", "origin"]],
     ["a realm that is full", 503, true, true, '{"error":{"code":"overloaded","message":"full"}}', [4100, "full", undefined]],
   ] as const)("%s", async (_name, status, ours, complete, text, end) => {

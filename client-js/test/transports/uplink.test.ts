@@ -130,11 +130,11 @@ describe("by POST", () => {
 
   test.each([
     ["our own 403", 403, true, [1006, "not from here", "origin"]],
-    ["a proxy's 403", 403, false, [1006, "something between answered 403", "refused"]],
-    ["401", 401, false, [1006, "something between answered 401", "authentication"]],
-    ["407", 407, false, [1006, "something between answered 407", "authentication"]],
+    ["a proxy's 403", 403, false, [1006, "a proxy answered 403", "refused"]],
+    ["401", 401, false, [1006, "a proxy answered 401", "authentication"]],
+    ["407", 407, false, [1006, "a proxy answered 407", "authentication"]],
     ["our own 413", 413, true, [1009, "not from here", undefined]],
-    ["a foreign 200", 200, false, [1006, "something between answered 200", "refused"]],
+    ["a foreign 200", 200, false, [1006, "a proxy answered 200", "refused"]],
   ] as const)("%s ends the link", async (_name, status, ours, end) => {
     const { web, log } = started();
     await web.run();
