@@ -99,6 +99,35 @@ async fn a_piece_without_an_answer_is_sent_again_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_piece_that_is_sent_again_holds_nothing_that_came_later() {
+    let mut server = HttpServer::start().await;
+    let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();
+    let first = session.publish_queued("c", Body::new(Data::text("a")), None).await.unwrap();
+    let Served { mut down, .. } = stream(&mut server).await;
+    let (lost, _) = piece(&mut server).await;
+    let (number, body) = (lost.query("n").unwrap().to_owned(), lost.body.clone());
+    // Queued while the piece, which the server has taken, waits for its answer.
+    let second = session.publish_queued("c", Body::new(Data::text("b")), None).await.unwrap();
+    drop(lost);
+    let (again, _) = piece(&mut server).await;
+    assert_eq!((again.query("n"), &again.body), (Some(&*number), &body));
+    again.taken().await;
+    let mut texts = vec![body];
+    while !texts.concat().contains("\"b\"") {
+        let (next, _) = piece(&mut server).await;
+        texts.push(next.body.clone());
+        next.taken().await;
+    }
+    let text = texts.concat();
+    let numbers =
+        text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_u64());
+    for (eid, number) in (1..).zip(numbers) {
+        down.send(&[published(number, eid, false)]).await;
+    }
+    assert_eq!((first.await.unwrap().eid, second.await.unwrap().eid), (Eid(1), Eid(2)));
+}
+
+#[tokio::test]
 async fn pieces_shrink_when_something_on_the_way_refuses_large_ones() {
     let mut server = HttpServer::start().await;
     let session = Session::start(&server.url(), only(Transport::HttpStream)).unwrap();

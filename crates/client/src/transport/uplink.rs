@@ -34,19 +34,20 @@ type Outcome = (Requests, Result<Bytes, ConnectError>);
 pub(super) struct Uplink {
     /// Absent while a piece is under way.
     requests: Option<Requests>,
-    /// What was queued and not acknowledged; the piece under way is its beginning.
+    /// What was queued and not acknowledged; the next piece is its beginning.
     pending: Vec<u8>,
     under_way: Option<Piece>,
+    /// Length of the next piece once it was sent: its number stands for these bytes from then on. Zero before.
+    cut: usize,
+    /// The next piece may have arrived, though no answer did.
+    doubtful: bool,
     /// Of the next piece.
     number: u64,
     piece_bytes_max: usize,
     failures: u32,
 }
 
-struct Piece {
-    bytes: usize,
-    outcome: Pin<Box<dyn Future<Output = Outcome> + Send>>,
-}
+type Piece = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 impl Uplink {
     /// The first piece travels in the request that opens the link.
@@ -55,6 +56,8 @@ impl Uplink {
             requests: Some(Requests::new(url, link, options.open_timeout_ms)),
             pending: Vec::new(),
             under_way: None,
+            cut: 0,
+            doubtful: false,
             number: 2,
             piece_bytes_max: PIECE_BYTES_MAX,
             failures: 0,
@@ -79,41 +82,42 @@ impl Uplink {
                 return pending().await;
             }
             let Some(piece) = &mut self.under_way else { return pending().await };
-            let (requests, outcome) = piece.outcome.as_mut().await;
-            let bytes = piece.bytes;
+            let (requests, outcome) = piece.as_mut().await;
             self.under_way = None;
             self.requests = Some(requests);
             match outcome {
-                Ok(answer) => return self.taken(bytes, &answer),
-                Err(error) => self.failed(bytes, error)?,
+                Ok(answer) => return self.taken(&answer),
+                Err(error) => self.failed(error)?,
             }
         }
     }
 
     /// Puts a piece on its way; false when there is nothing to send.
     fn begin(&mut self) -> bool {
-        let bytes = cut(&self.pending, self.piece_bytes_max);
-        let Some(mut requests) = self.requests.take_if(|_| bytes > 0) else { return false };
-        let body = Bytes::copy_from_slice(self.pending.get(..bytes).unwrap_or_default());
+        if self.cut == 0 {
+            self.cut = cut(&self.pending, self.piece_bytes_max);
+        }
+        let Some(mut requests) = self.requests.take_if(|_| self.cut > 0) else { return false };
+        let body = Bytes::copy_from_slice(self.pending.get(..self.cut).unwrap_or_default());
         let query = format!("&n={}", self.number);
         let wait = pause(self.failures);
-        let outcome = Box::pin(async move {
+        self.under_way = Some(Box::pin(async move {
             sleep(wait).await;
             let outcome = requests.call("/uplink", &query, body, ANSWER_TIMEOUT_MS).await;
             (requests, outcome)
-        });
-        self.under_way = Some(Piece { bytes, outcome });
+        }));
         true
     }
 
-    fn taken(&mut self, bytes: usize, answer: &[u8]) -> Result<(), Fault> {
+    fn taken(&mut self, answer: &[u8]) -> Result<(), Fault> {
         let n = answers::taken(answer).map_err(Fault::broken)?;
         if n != self.number {
             return Err(Fault::broken(format_args!("piece {n} was acknowledged in place of {}", self.number)));
         }
         self.number += 1;
         self.failures = 0;
-        self.pending.drain(..bytes);
+        self.doubtful = false;
+        self.pending.drain(..std::mem::take(&mut self.cut));
         if self.pending.is_empty() {
             self.pending.shrink_to(KEPT_BYTES);
         }
@@ -121,13 +125,15 @@ impl Uplink {
     }
 
     /// Decides whether the piece is sent again.
-    fn failed(&mut self, bytes: usize, error: ConnectError) -> Result<(), Fault> {
+    fn failed(&mut self, error: ConnectError) -> Result<(), Fault> {
         let too_large = matches!(&error, ConnectError::NotARealm { answer, .. } if answer.status == 413);
-        if too_large && bytes > SMALL_PIECE_BYTES {
-            // The server never had it whole, so that its number is free for a smaller one.
+        if too_large && self.cut > SMALL_PIECE_BYTES && !self.doubtful {
+            // The server never had it, so that its number is free for a smaller one.
             self.piece_bytes_max = SMALL_PIECE_BYTES;
+            self.cut = 0;
             return Ok(());
         }
+        self.doubtful = true;
         match error {
             // Silence is for the heartbeat to judge: the server may hold the answer back on purpose.
             ConnectError::TimedOut { .. } => {}
@@ -199,10 +205,10 @@ mod tests {
             retry_after_ms: None,
         };
         for _ in 0..20 {
-            uplink.failed(10, refused(503)).unwrap();
+            uplink.failed(refused(503)).unwrap();
             assert_ne!(pause(uplink.failures), Duration::ZERO);
         }
-        uplink.failed(10, refused(404)).unwrap_err();
+        uplink.failed(refused(404)).unwrap_err();
     }
 
     #[test]
