@@ -125,14 +125,17 @@ async fn serve_http(local: &Rc<Local>, stream: TcpStream, peer: Option<IpAddr>, 
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        let ended = connection.poll_without_shutdown(cx);
+        // A connection that ended has nothing to take over: an earlier answer may have been cut.
+        if let Poll::Ready(ended) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(ended.map(|()| None));
+        }
         match wire.takeover.take() {
             // Answers to earlier requests come first.
-            Some(takeover) if ended.is_pending() && wire.behind.get() => wire.takeover.set(Some(takeover)),
+            Some(takeover) if wire.behind.get() => wire.takeover.set(Some(takeover)),
             Some(takeover) => return Poll::Ready(Ok(Some(takeover))),
             None => {}
         }
-        ended.map_ok(|()| None)
+        Poll::Pending
     });
     let takeover = takeover.await.map_err(io::Error::other)?;
     let parts = connection.into_parts();

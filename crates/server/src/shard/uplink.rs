@@ -10,7 +10,7 @@ use throughline_wire::message::{Carriage, ClientMessage, CloseReason};
 use super::link::Inlet;
 use super::{LinkId, Now, Shard, Sock};
 
-/// Repetitions of a piece whose answers are held back at a time; the oldest beyond goes without.
+/// Pieces whose answers are held back at a time, repetitions mostly; the oldest beyond goes without.
 const HELD_MAX: usize = 4;
 
 /// What became of a piece.
@@ -23,6 +23,8 @@ pub enum PieceOutcome {
         /// The number that is expected.
         expected: u64,
     },
+    /// It was not taken, since the link took no input; now it does.
+    Refused,
 }
 
 /// Who is told what became of a piece. When it is dropped instead of called, the link is gone.
@@ -51,8 +53,8 @@ pub(crate) struct Uplink {
     lines: Lines,
     /// The number of the next piece.
     next: u64,
-    /// Answers that wait until the link takes input again.
-    held: Vec<PieceDone>,
+    /// Answers that wait until the link takes input again, and what they will be.
+    held: Vec<(PieceDone, PieceOutcome)>,
 }
 
 impl Uplink {
@@ -62,36 +64,41 @@ impl Uplink {
 
     /// The link takes input again.
     pub(crate) fn release(&mut self) {
-        for done in mem::take(&mut self.held) {
-            done.call(PieceOutcome::Taken);
+        for (done, outcome) in mem::take(&mut self.held) {
+            done.call(outcome);
         }
     }
 
-    fn hold(&mut self, done: PieceDone) {
+    fn hold(&mut self, done: PieceDone, outcome: PieceOutcome) {
         if self.held.len() == HELD_MAX {
             self.held.remove(0);
         }
-        self.held.push(done);
+        self.held.push((done, outcome));
     }
 }
 
 impl<S: Sock> Shard<S> {
     /// Takes a piece of an HTTP link's uplink. `done` is told at once, or when the link takes input again: this is what
-    /// holds back a client that is too fast. Call [`Shard::flush`] afterwards.
+    /// holds back a client that is too fast. What one that does not wait sends meanwhile is not taken. Call [`Shard::flush`]
+    /// afterwards.
     pub fn on_piece(&mut self, now: Now, id: LinkId, number: u64, bytes: &[u8], done: PieceDone) {
         self.heard(now, id);
+        let full = self.over_limits(id);
         let Some(uplink) = self.uplink(id) else { return };
         let expected = uplink.next;
         if number > expected {
             return done.call(PieceOutcome::Skipped { expected });
         }
+        if number == expected && full {
+            return uplink.hold(done, PieceOutcome::Refused);
+        }
         if number == expected {
             uplink.next += 1;
             self.take_piece(now, id, bytes);
         }
-        let over = self.over_limits(id);
+        let full = self.over_limits(id);
         match self.uplink(id) {
-            Some(uplink) if over => uplink.hold(done),
+            Some(uplink) if full => uplink.hold(done, PieceOutcome::Taken),
             _ => done.call(PieceOutcome::Taken),
         }
     }

@@ -31,8 +31,15 @@ pub(crate) struct Directory {
 struct State {
     /// `None` while a link is being opened.
     links: HashMap<u128, Option<Place>>,
-    /// Requests that came before their link.
-    awaited: HashMap<u128, Arc<Notify>>,
+    /// Links whose requests came before them.
+    awaited: HashMap<u128, Awaited>,
+}
+
+#[derive(Debug, Default)]
+struct Awaited {
+    opened: Arc<Notify>,
+    /// How many requests wait.
+    requests: usize,
 }
 
 impl Directory {
@@ -63,7 +70,9 @@ impl Directory {
             if let Some(Some(place)) = state.links.get(&id) {
                 return Some(place.clone());
             }
-            Waiting { directory: self, id, opened: Arc::clone(state.awaited.entry(id).or_default()) }
+            let awaited = state.awaited.entry(id).or_default();
+            awaited.requests += 1;
+            Waiting { directory: self, id, opened: Arc::clone(&awaited.opened) }
         };
         // Permits are kept for one waiter only, so each passes it on.
         if tokio::time::timeout(patience, waiting.opened.notified()).await.is_ok() {
@@ -83,10 +92,13 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = self.directory.state();
-        let same = |kept: &Arc<Notify>| Arc::ptr_eq(kept, &self.opened);
-        // The map's and this one: nobody else waits.
-        if Arc::strong_count(&self.opened) <= 2 && state.awaited.get(&self.id).is_some_and(same) {
-            state.awaited.remove(&self.id);
+        let Entry::Occupied(mut entry) = state.awaited.entry(self.id) else { return };
+        // The link may have come and gone, and others wait for the next one.
+        if Arc::ptr_eq(&entry.get().opened, &self.opened) {
+            entry.get_mut().requests -= 1;
+            if entry.get().requests == 0 {
+                entry.remove();
+            }
         }
     }
 }
@@ -112,7 +124,7 @@ impl Reserved {
         let mut state = self.directory.state();
         state.links.insert(self.id, Some(place));
         if let Some(waiting) = state.awaited.remove(&self.id) {
-            waiting.notify_one();
+            waiting.opened.notify_one();
         }
     }
 }
@@ -173,6 +185,8 @@ mod tests {
         let (first, second, reserved) =
             tokio::join!(directory.wait_for(7, patience), directory.wait_for(7, patience), open);
         assert!(first.is_some() && second.is_some());
+        let (first, second) = tokio::join!(directory.wait_for(8, patience), directory.wait_for(8, patience));
+        assert!(first.is_none() && second.is_none());
         assert!(directory.wait_for(7, patience).await.is_some());
         drop(reserved);
         assert!(directory.state().awaited.is_empty(), "nothing is left of the waiting");

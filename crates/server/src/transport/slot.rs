@@ -159,7 +159,9 @@ impl PollSlot {
             Begin::Wait(state.turn + 1)
         } else {
             match &state.kept {
-                Some(lines) if ack + 1 == number => Begin::Repeated(Answer { number, lines: lines.clone() }),
+                Some(lines) if ack.checked_add(1) == Some(number) => {
+                    Begin::Repeated(Answer { number, lines: lines.clone() })
+                }
                 _ => return Begin::Conflict(number),
             }
         };
@@ -228,7 +230,9 @@ mod tests {
         }
         let Begin::Wait(turn) = slot.begin(1) else { panic!("acknowledged") };
         assert_eq!(ask(&slot, turn), given(2, "b\n"));
-        assert_eq!((slot.begin(4), slot.begin(0)), (Begin::Conflict(2), Begin::Conflict(2)));
+        for ack in [0, 4, u64::MAX] {
+            assert_eq!(slot.begin(ack), Begin::Conflict(2));
+        }
         assert!(matches!(slot.begin(2), Begin::Wait(_)));
         assert_eq!(slot.begin(1), Begin::Conflict(2), "what was acknowledged is gone");
         assert_eq!(slot.nothing(), answer(2, ""));

@@ -33,8 +33,8 @@ pub(super) async fn answer(context: &Context, call: &Call, piece: Option<(u64, B
             Err(conflict(format!("n={number}: piece {expected} has to come first")))
         }
         Ok(Err(_)) => Err(unknown_link()),
-        Err(_) => {
-            let text = format!("piece {number} was taken, and the link takes no more for now; repeat it later");
+        Ok(Ok(PieceOutcome::Refused)) | Err(_) => {
+            let text = format!("the link takes no more for now; repeat piece {number} until it is taken");
             Err(ReplyError::new(ErrorCode::Overloaded, text).into())
         }
     }

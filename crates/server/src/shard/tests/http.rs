@@ -123,6 +123,27 @@ fn an_answer_to_a_piece_waits_until_the_link_takes_input_again() {
 }
 
 #[test]
+fn a_client_that_does_not_wait_for_its_answers_fills_no_memory() {
+    let mut world = World::new();
+    let (id, peer) = world.stream();
+    peer.allow(0);
+    let many = "{\"type\":\"ping\"}\n".repeat(10_000);
+    let outcomes = Outcomes::default();
+    for number in 2..5 {
+        world.piece_to(id, number, &many, &outcomes);
+        world.turn();
+    }
+    assert_eq!(*outcomes.lock().unwrap(), [PieceOutcome::Skipped { expected: 3 }], "held, held, out of turn");
+    peer.allow(usize::MAX);
+    world.shard.on_writable(id);
+    world.flush();
+    assert_eq!(peer.received("pong"), 10_000, "of the first only");
+    let expected = [PieceOutcome::Skipped { expected: 3 }, PieceOutcome::Taken, PieceOutcome::Refused];
+    assert_eq!(*outcomes.lock().unwrap(), expected);
+    assert_eq!(world.piece(id, 3, "{\"type\":\"ping\"}\n"), [PieceOutcome::Taken]);
+}
+
+#[test]
 fn what_comes_behind_a_streams_request_means_nothing() {
     let mut world = World::new();
     let (id, peer) = world.stream();
