@@ -8,7 +8,7 @@ const assets = process.env.ASSETS ?? here("../crates/server/assets");
 // Properties and methods that only objects of the client's own have: neither the API, nor messages, nor the browser know
 // these names. Short ones make the files a fortieth smaller.
 const own = `accepted addresses adopt adopted adoptedAt answered asked attempt available awaits beacon beside broken callbacks
-  calm candidate changed core deadline deliver died dropAll ended environment fail failed flying forget giveUpMs greet
+  calm candidate changed core deadline deliver died dropAll ended environment fail failed fitting flying forget giveUpMs greet
   greeting heard hears held hint hold input interval journal kept known leave loaded lost missed moved newEpoch note
   opened ours over owed parts pause paused pinged place ponged probe proved provedUntil pump purpose reached
   receivedBytes refused remembered reports resume rewind rotateBytes rotating scripted secret sentence setup silence

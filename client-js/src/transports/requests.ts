@@ -57,7 +57,7 @@ export class Addresses {
   }
 
   /** What of `text` fits into the address of such a request. */
-  fit(text: string, path: string, query: Query): string {
+  fitting(text: string, path: string, query: Query): string {
     return cut(text, URL_BYTES_MAX - this.of(path, query, { n: 2 ** 40, text: "" }).length - RESERVE_BYTES);
   }
 }

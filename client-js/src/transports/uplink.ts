@@ -64,7 +64,7 @@ export class Uplink {
 
   /** The first piece, for a request of another kind that carries it; see {@link hold}. */
   first(path: string, query: Record<string, string | number>, short: boolean): Piece {
-    return this.#cut(short ? (text) => this.#addresses.fit(text, path, query) : bodyful);
+    return this.#cut(short ? (text) => this.#addresses.fitting(text, path, query) : bodyful);
   }
 
   /** Whether the next piece has to wait for what is not this object's to know. */
@@ -86,8 +86,8 @@ export class Uplink {
     this.#next();
   }
 
-  #cut(fit: (text: string) => string): Piece {
-    const text = fit(this.#text);
+  #cut(front: (text: string) => string): Piece {
+    const text = front(this.#text);
     this.#text = this.#text.slice(text.length);
     this.#n += 1;
     return { n: this.#n, text };
