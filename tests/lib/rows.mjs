@@ -16,7 +16,7 @@ export const ROWS = [
   { name: "frames-then-cut", text: "three frames of the realm pass, then the WebSocket is cut" },
   { name: "buffer-end", text: "WebSocket refused; answers held back until their end", first: 2000 },
   { name: "buffer-16k", text: "WebSocket refused; answers passed on in blocks of 16 KiB", first: 2000 },
-  { name: "stream-cut", text: "WebSocket refused; every answer cut at the age of 15 s", seconds: 60, settledSeconds: 31 },
+  { name: "stream-cut", text: "WebSocket refused; every answer cut at the age of 15 s", seconds: 60, settledSeconds: 35 },
   { name: "idle-drop", text: "flows that were silent for 20 s are forgotten, silently", quiet: bursts, seconds: 60 },
   { name: "idle-drop-http", text: "the same, and WebSocket refused", quiet: bursts, seconds: 60 },
   { name: "http10", text: "everything turned into HTTP/1.0" },
