@@ -84,7 +84,8 @@ impl Driver {
     /// Stops reading while the program is slow.
     fn hold_back(&mut self, core: &mut Core, now: u64) {
         let full = core.is_full() && core.links.session().state() == ClientState::Open;
-        if full && !self.paused {
+        if full {
+            // Each time: a link that has been adopted since is taken for one that is read.
             core.links.pause();
         } else if self.paused && !full {
             core.links.resume(now);
@@ -211,5 +212,73 @@ async fn exchange(lanes: &mut [Lane], unread: Option<Attempt>) -> (Attempt, Resu
             })
             .await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throughline_session::{Links, Memory};
+    use throughline_wire::event::{Eid, Epoch, SessionId};
+    use throughline_wire::message::{From, Limits, Reply};
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+    use crate::core::BufferLimits;
+
+    const HEARTBEAT_MS: u64 = 10_000;
+
+    fn answered(core: &mut Core, now: u64, attempt: u64, messages: Vec<ServerMessage>) {
+        let limits = Limits { event_bytes: 1 << 20, publishes_max: 16, subscriptions_max: 16 };
+        let (session, heartbeat) = (SessionId(7), HEARTBEAT_MS);
+        let welcome = ServerMessage::Welcome { version: 1, session, heartbeat, limits, network: None };
+        for message in [welcome, ServerMessage::Pong].into_iter().chain(messages) {
+            core.links.input(now, Attempt(attempt), Ok(message));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_takes_over_while_the_program_is_slow_does_not_die_of_not_being_read() {
+        let options = Options { transports: vec![Transport::WebSocket, Transport::HttpStream], ..Options::default() };
+        let links = Links::new(options.settings(), &options.ladder(), Memory::default(), 1, 0, 0);
+        let shared = Arc::new(Shared::new(links, BufferLimits { events_max: 1, bytes_max: 1 }, Instant::now()));
+        let url: RealmUrl = "http://127.0.0.1:9".parse().unwrap();
+        let lanes = Vec::new();
+        let mut driver = Driver {
+            shared: Arc::clone(&shared),
+            url,
+            options,
+            lanes,
+            live: None,
+            paused: false,
+            received: Vec::new(),
+        };
+        let subscription = {
+            let mut core = shared.lock();
+            let id = core.links.session_mut().subscribe("c", From::New).unwrap();
+            core.add_inbox(id);
+            id
+        };
+        driver.turn();
+        let gone = Fault::Ended("gone".into());
+        lost(&mut shared.lock(), shared.now(), Attempt(1), Transport::WebSocket, gone);
+        driver.turn();
+        let standing = Reply::Subscribed { number: 0, epoch: Epoch(1), eid: Eid(0) };
+        let replies = (1..4).map(|id| ServerMessage::Reply { id, result: Ok(standing.clone()) }).collect();
+        answered(&mut shared.lock(), shared.now(), 2, replies);
+        shared.dispatch(&mut shared.lock());
+        assert!(shared.lock().is_full(), "the subscription {subscription:?} stands, and nobody takes that");
+        while driver.live != Some(Attempt(3)) {
+            advance(Duration::from_millis(500)).await;
+            driver.turn();
+            if driver.lanes.iter().any(|lane| lane.attempt == Attempt(3)) {
+                answered(&mut shared.lock(), shared.now(), 3, Vec::new());
+                driver.turn();
+            }
+        }
+        for _ in 0..10 {
+            advance(Duration::from_millis(HEARTBEAT_MS)).await;
+            driver.turn();
+        }
+        assert_eq!(driver.live, Some(Attempt(3)));
     }
 }
