@@ -205,7 +205,8 @@ settings! {
         connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";
         /// Most links on polls (`long-poll`, `jsonp-poll`) at a time; one more is answered 503. Such a link has a connection only
         /// while it asks, so `connections_max` does not bound it. Each may hold up to 128 KiB that its client
-        /// has not taken or not acknowledged.
+        /// has not taken or not acknowledged, or two messages where these are larger, and the part of a message that its
+        /// client has begun to send: lower it where `event_bytes_max` is high and clients are not trusted.
         poll_links_max: u64 = "20000", count("links", 0, 10_000_000), "5000";
         /// Largest data of one event; more is refused with `event_too_large`. Every link may be sending one such event, so
         /// the worst case in memory is this times the number of connections. Large things are better
