@@ -1,6 +1,6 @@
 // The page that a realm shows at its root: the client at work.
 
-import { Session, type Subscription, type ThroughlineEvent, ThroughlineError } from "../src/index.js";
+import { type From, type PathFailure, Session, type Subscription, type ThroughlineEvent, ThroughlineError, type TransportName } from "../src/index.js";
 import { EventList } from "./list.js";
 import { Plot } from "./plot.js";
 
@@ -21,7 +21,9 @@ const tag = element("tag", HTMLInputElement);
 const hold = element("hold", HTMLButtonElement);
 const result = plain("result");
 
-const session = new Session(undefined, { client: "throughline-page" });
+const FAILURES_SHOWN = 5;
+const TRANSPORTS: readonly TransportName[] = ["websocket", "http-stream", "event-source", "iframe-stream", "long-poll", "jsonp-poll"];
+let session = begin(undefined);
 const list = new EventList(plain("events"));
 const plot = new Plot(element("plot", HTMLCanvasElement), performance.now());
 const subscriptions = new Map<string, Subscription>();
@@ -42,12 +44,32 @@ function words(error: unknown): string {
 // The session.
 
 function showPath(): void {
-  const { transport, rtt, links, failure } = session.path;
+  const { transport, rtt, links, failure, network, heartbeat, failures } = session.path;
   plain("transport").textContent = transport ?? "–";
+  plain("network").textContent = network ?? "–";
+  plain("heartbeat").textContent = heartbeat === undefined ? "–" : `${heartbeat / 1_000} s`;
+  for (const radio of radios()) radio.parentElement?.toggleAttribute("data-live", session.state === "open" && radio.value === transport);
+  showFailures(failures);
   plain("links").textContent = String(links);
   plain("rtt").textContent = rtt === undefined ? "–" : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`;
   plain("failure").hidden = session.state === "open" || failure === undefined;
   plain("failure").textContent = failure ?? "";
+}
+
+let shown: readonly PathFailure[] | undefined;
+
+function showFailures(failures: readonly PathFailure[]): void {
+  if (failures === shown) return;
+  shown = failures;
+  plain("healthy").hidden = failures.length > 0;
+  const rows = failures.slice(-FAILURES_SHOWN).reverse().map(({ transport, failure, after, detail }) => {
+    const row = document.createElement("li");
+    const what = document.createElement("strong");
+    what.textContent = `${transport} ${failure}`;
+    row.append(what, ` after ${(after / 1_000).toFixed(1)} s${detail === undefined ? "" : `: ${detail}`}`);
+    return row;
+  });
+  plain("failures").replaceChildren(...rows);
 }
 
 function showState(): void {
@@ -66,11 +88,51 @@ function showState(): void {
   showPath();
 }
 
-session.on("state", showState);
-session.on("rtt", showPath);
-session.on("gap", (gap) => list.addGap(gap));
-session.on("drain", () => list.addNote("the realm is stopping", false));
-session.on("error", (error) => say(words(error), "error"));
+/** A session over one transport, or over whatever passes. */
+function begin(transport: TransportName | undefined): Session {
+  const made = new Session(undefined, { client: "throughline-page", transports: transport && [transport] });
+  const mine = <T>(act: (value: T) => void) => (value: T): void => void (made === session && act(value));
+  let last: string | undefined;
+  made.on("state", mine(showState));
+  made.on("rtt", mine(showPath));
+  made.on("path", mine(({ transport: now }) => {
+    if (last !== undefined && now !== undefined && now !== last) list.addNote(`the session goes on over ${now}`, true);
+    last = now ?? last;
+    showPath();
+  }));
+  made.on("failure", mine(showPath));
+  made.on("gap", mine((gap) => list.addGap(gap)));
+  made.on("drain", mine(() => list.addNote("the realm is stopping", false)));
+  made.on("error", mine((error) => say(words(error), "error")));
+  return made;
+}
+
+function radios(): readonly HTMLInputElement[] {
+  return [...document.querySelectorAll<HTMLInputElement>("#transports input")];
+}
+
+/** Goes on with another session, which every subscription joins where it stands. */
+function use(choice: string): void {
+  const before = session;
+  const feeds = [...subscriptions].map(([name, sub]) => ({ name, from: sub.position ?? "new" }));
+  subscriptions.clear();
+  plain("subscriptions").replaceChildren();
+  lostAt = undefined;
+  try {
+    session = begin(TRANSPORTS.find((name) => name === choice));
+  } catch (error) {
+    say(words(error), "error");
+    const [automatic] = radios();
+    if (automatic !== undefined) automatic.checked = true;
+    session = begin(undefined);
+  }
+  void before.close();
+  list.addNote(choice === "" ? "the session takes whatever passes" : `the session is carried over ${choice} alone`, true);
+  for (const { name, from: position } of feeds) subscribe(name, position);
+  showState();
+}
+
+plain("path").addEventListener("change", (change) => change.target instanceof HTMLInputElement && use(change.target.value));
 
 // Subscribing.
 
@@ -102,7 +164,7 @@ function chip(name: string, sub: Subscription): void {
   plain("subscriptions").append(row);
 }
 
-function subscribe(name: string, position: string): boolean {
+function subscribe(name: string, position: From): boolean {
   try {
     const sub = session.subscribe(name, received, { from: position });
     subscriptions.set(name, sub);
@@ -238,6 +300,11 @@ setInterval(summarise, SUMMARY_MS);
 
 function fromHash(): void {
   const wanted = new URLSearchParams(location.hash.slice(1));
+  const transport = radios().find(({ value, checked }) => !checked && value === wanted.get("transport"));
+  if (transport !== undefined) {
+    transport.checked = true;
+    use(transport.value);
+  }
   const name = wanted.get("channel");
   if (name === null || subscriptions.has(name)) return;
   channel.value = name;

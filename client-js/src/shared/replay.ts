@@ -17,11 +17,9 @@ interface Answer extends Partial<Replay> {
 
 /** Reads from the realm at `base`. */
 export function reading(base: URL, { fetch, after, random }: ReplaySettings): Read {
-  let count = 0;
   return async (channel, from) => {
     for (let n = 0; ; n += 1) {
-      count += 1;
-      const url = new URL(`throughline/v1/channels/${channel}/events?from=${from}&limit=1000&u=${count}`, base);
+      const url = new URL(`throughline/v1/channels/${channel}/events?from=${from}&limit=1000`, base);
       const answer = await fetch(url.href).then((text) => JSON.parse(text) as Answer, () => undefined).catch(() => undefined);
       const { error } = answer ?? {};
       if (error !== undefined && error.code !== "draining") throw new ThroughlineError(error.code, error.message, error.limit);
