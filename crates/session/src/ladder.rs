@@ -138,6 +138,8 @@ pub struct Ladder {
     round: Option<Round>,
     failed_rounds: u32,
     suspected: bool,
+    /// The server of the session's link is stopping.
+    drained: bool,
     /// What carried the session last, here or at another time.
     worked: Option<Transport>,
     record: Record,
@@ -175,6 +177,7 @@ impl Ladder {
             round: None,
             failed_rounds: 0,
             suspected: false,
+            drained: false,
             worked,
             record: Record::default(),
             permits: Permits::new(),
@@ -236,7 +239,7 @@ impl Ladder {
     /// The session's link ended; without a failure it was with intent. `silent`: nothing had been heard for too long.
     pub fn died(&mut self, now: u64, failure: Option<Failure>, silent: bool) {
         let Some(live) = self.live.take() else { return };
-        (self.upgrade_at, self.rotate_at, self.suspected) = (None, None, false);
+        (self.upgrade_at, self.rotate_at, self.suspected, self.drained) = (None, None, false, false);
         self.worked = Some(live.transport);
         let lived = now.saturating_sub(live.adopted);
         self.record.lived(live.transport, lived);
@@ -268,7 +271,7 @@ impl Ladder {
 
     /// The session's link should be replaced by another one of its kind.
     pub fn rotate(&mut self, now: u64) {
-        if self.live.is_some() && !self.runners.values().any(|r| r.purpose == Purpose::Rotation) {
+        if self.live.is_some() && !self.drained && !self.runners.values().any(|r| r.purpose == Purpose::Rotation) {
             self.rotate_at = Some(self.rotate_at.map_or(now, |at| at.min(now)));
             self.tick(now);
         }
@@ -276,7 +279,7 @@ impl Ladder {
 
     /// The server is stopping: nothing is tried until the session asks.
     pub fn drain(&mut self) {
-        (self.round, self.suspected) = (None, false);
+        (self.round, self.suspected, self.drained) = (None, false, true);
         (self.upgrade_at, self.rotate_at) = (None, None);
         self.abandon(|_| true);
     }
@@ -376,7 +379,7 @@ impl Ladder {
         } else if let Some(old) = self.live {
             self.record.lived(old.transport, now.saturating_sub(old.adopted));
         }
-        self.live = Some(Live { transport, started, adopted: now });
+        (self.live, self.drained) = (Some(Live { transport, started, adopted: now }), false);
         self.worked = Some(transport);
         self.round = None;
         (self.failed_rounds, self.spaced) = (0, false);
