@@ -71,11 +71,13 @@ pub(crate) fn check(headers: &HeaderMap, origins: &Origins) -> Result<(), Fault>
 
 /// The same for requests that open or feed a link. Scripts, frames and images are loaded by `GET` without an `Origin`. `embedded`
 /// says that a page of another site would gain something by that; then other headers have to say where the request came from.
+/// Old browsers send a form's `POST` without an `Origin` too, but then with a `Referer`.
 pub(crate) fn check_link(method: &Method, headers: &HeaderMap, embedded: bool, origins: &Origins) -> Result<(), Fault> {
     check(headers, origins)?;
-    if method != Method::GET || headers.contains_key(ORIGIN) || origins.any() {
+    if headers.contains_key(ORIGIN) || origins.any() {
         return Ok(());
     }
+    let embedded = embedded && method == Method::GET;
     let site = text(headers, SEC_FETCH_SITE);
     if matches!(site, Some("same-origin" | "none")) {
         return Ok(());
@@ -151,11 +153,13 @@ mod tests {
     #[test]
     fn where_a_link_request_may_come_from() {
         let listed = origins("\"https://a.example\"");
-        let cases: [Case<'_>; 12] = [
+        let cases: [Case<'_>; 14] = [
             (Method::GET, &[], false, true),
             (Method::POST, &[], true, true),
             (Method::GET, &[("origin", "https://a.example")], true, true),
             (Method::POST, &[("origin", "https://b.example")], false, false),
+            (Method::POST, &[("referer", "https://b.example/form")], false, false),
+            (Method::POST, &[("referer", "https://a.example/form")], true, true),
             (Method::GET, &[("sec-fetch-site", "same-origin")], true, true),
             (Method::GET, &[("sec-fetch-site", "none")], true, true),
             (Method::GET, &[("sec-fetch-site", "cross-site")], false, false),
