@@ -169,7 +169,7 @@ export class Feeds {
     const sub = this.#numbers.get(event.channel);
     // No subscription: it was on its way when the subscription was left.
     if (sub?.position === undefined) return;
-    if (sub.newEpoch !== undefined) this.#epochGap(sub, sub.newEpoch, event.channel);
+    if (sub.newEpoch !== undefined) this.#epochGap(sub.newEpoch, event.channel);
     const { after, epoch } = sub.position;
     if (compareEids(event.eid, after) <= 0) return;
     sub.position = { after: event.eid, epoch };
@@ -179,16 +179,15 @@ export class Feeds {
   gap(gap: GapMessage): void {
     const sub = this.#numbers.get(gap.channel);
     if (sub?.position === undefined) return;
-    if (gap.reason === "epoch") {
-      sub.newEpoch = undefined;
-      sub.position = { after: "0", epoch: gap.epoch };
-    } else {
-      if (sub.newEpoch !== undefined) this.#epochGap(sub, sub.newEpoch, gap.channel);
-      const { after } = sub.position;
-      if (compareEids(gap.to, after) <= 0) return;
-      sub.position = { after: gap.to, epoch: gap.epoch };
-    }
-    this.#tell({ type: "gap", sub, gap });
+    const renewed = gap.reason === "epoch";
+    if (!renewed && sub.newEpoch !== undefined) this.#epochGap(sub.newEpoch, gap.channel);
+    const { after } = sub.position;
+    if (renewed) sub.newEpoch = undefined;
+    else if (compareEids(gap.to, after) <= 0) return;
+    sub.position = { after: renewed ? "0" : gap.to, epoch: gap.epoch };
+    // Asked for with an older cursor, while another link went on to give events.
+    const from = String(BigInt(after) + 1n);
+    this.#tell({ type: "gap", sub, gap: compareEids(gap.from, from) < 0 ? { ...gap, from } : gap });
   }
 
   end(number: number, reason: string): void {
@@ -203,8 +202,7 @@ export class Feeds {
   }
 
   /** A server that changes the epoch without a word still may not lose events in silence. */
-  #epochGap(sub: Sub, epoch: string, channel: number): void {
-    const from = String(BigInt(sub.position?.after ?? "0") + 1n);
-    this.gap({ type: "gap", channel, from, to: "0", epoch, reason: "epoch" });
+  #epochGap(epoch: string, channel: number): void {
+    this.gap({ type: "gap", channel, from: "0", to: "0", epoch, reason: "epoch" });
   }
 }

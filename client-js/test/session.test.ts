@@ -251,6 +251,30 @@ test("an epoch gap is not lost when the link breaks between the reply and the ga
   expect(gaps).toEqual(["epoch"]);
 });
 
+test("a gap never begins before what was given", async () => {
+  const { world, realm, session } = start();
+  const gaps: string[] = [];
+  session.on("gap", (gap) => gaps.push(`${gap.from}..${gap.to} ${gap.reason}`));
+  session.subscribe("c", () => undefined, { from: "all" });
+  realm.publish("c", "a");
+  await world.run(20);
+  world.accept = (peer) => {
+    peer.onFrame = (data) => {
+      const { type, id } = JSON.parse(String(data)) as { type: string; id: number };
+      const limits = { event_bytes: 1, publishes_max: 1, subscriptions_max: 1 };
+      const epoch = "00000000000000ff";
+      if (type === "connect") peer.send(JSON.stringify({ type: "welcome", version: 1, session: session.id, heartbeat: 1000, limits }));
+      if (type === "ping") peer.send(JSON.stringify({ type: "pong" }));
+      if (type !== "subscribe") return;
+      peer.send(JSON.stringify({ type: "reply", id, number: 1, epoch, eid: "0" }));
+      peer.send(JSON.stringify({ type: "gap", channel: 1, from: "1", to: "0", epoch, reason: "epoch" }));
+    };
+  };
+  world.peer.cut();
+  await world.run(2_000);
+  expect(gaps).toEqual(["2..0 epoch"]);
+});
+
 describe("the async iterator", () => {
   test("gives events in order, and stops the flow at the realm instead of growing", async () => {
     const { world, realm, session } = start();

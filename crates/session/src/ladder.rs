@@ -3,9 +3,9 @@
 mod permits;
 mod record;
 mod round;
+mod values;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use throughline_wire::path::{Failure, Transport};
@@ -14,6 +14,8 @@ use crate::random::Random;
 use permits::{Permits, RESERVE, RETURN_MS};
 use record::{CUT_MS, Record, SILENCE_MS};
 use round::Round;
+
+pub use values::{LadderSettings, Step};
 
 /// After how many round trips the next candidate starts beside one that is silent.
 const DELAY_RTTS: u64 = 3;
@@ -33,57 +35,6 @@ const UPGRADE_ROTATING_MS: u64 = 45_000;
 const UPGRADE_JITTER_MS: u64 = 6_000;
 /// A rotation that failed is tried again after so long, milliseconds.
 const ROTATE_AGAIN_MS: u64 = 30_000;
-
-/// What a ladder has to choose from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LadderSettings {
-    /// Transports to use; without any, WebSocket alone. The order of preference is that of [`Transport::ALL`].
-    pub transports: Vec<Transport>,
-    /// A candidate that is not proven after so long is given up, milliseconds; default 8,000.
-    pub give_up_ms: u64,
-    /// Whether the time between upgrades varies at random; default true.
-    pub jitter: bool,
-}
-
-impl Default for LadderSettings {
-    fn default() -> LadderSettings {
-        LadderSettings { transports: vec![Transport::WebSocket], give_up_ms: 8_000, jitter: true }
-    }
-}
-
-/// What to do about a candidate. The ladder numbers them from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// To open a link of this transport.
-    Start {
-        /// Its number.
-        attempt: u64,
-        /// Its transport.
-        transport: Transport,
-    },
-    /// To close it: the time for its proof has passed. A failure.
-    GiveUp {
-        /// Its number.
-        attempt: u64,
-    },
-    /// To close it: it is not needed any more. No failure.
-    Abandon {
-        /// Its number.
-        attempt: u64,
-    },
-    /// Its probation has passed: to send one more `ping`, whose answer is [`Ladder::answered`].
-    Ping {
-        /// Its number.
-        attempt: u64,
-    },
-    /// To make it the session's link, and to close the one before.
-    Adopt {
-        /// Its number.
-        attempt: u64,
-    },
-    /// Nothing got through: the session waits before it asks again by [`Ladder::begin`].
-    Over,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {

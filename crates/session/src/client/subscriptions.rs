@@ -351,6 +351,9 @@ impl Subscription {
         if known {
             return;
         }
+        // Asked for with an older cursor, while another link went on to give events.
+        let from = self.cursor.map_or(gap.from, |own| gap.from.max(own.eid.next()));
+        let gap = Gap { from, ..gap };
         let start = self.ahead.take().filter(|a| a.epoch == gap.epoch).map_or(Eid::NONE, |a| a.eid);
         self.cursor = Some(Cursor { epoch: gap.epoch, eid: start });
         out.push_back(ClientEvent::Gap { subscription: id, channel: self.channel.clone(), gap });

@@ -67,6 +67,19 @@ fn another_history_is_told_once_and_begins_where_the_server_said() {
 }
 
 #[test]
+fn another_history_does_not_begin_before_what_was_given() {
+    let new = Epoch(2);
+    let (mut client, _) = subscribed(From::All, 10);
+    client.break_link();
+    client.link();
+    client.welcome();
+    client.subscribed(2, new, 0);
+    // A link that was asked for with an older cursor counts from there.
+    client.gap(9, 0, new, GapReason::Epoch);
+    assert_eq!(client.given(), [(11, 0)]);
+}
+
+#[test]
 fn another_history_that_the_server_did_not_tell_is_told_all_the_same() {
     for first in [GapReason::Capacity, GapReason::Epoch] {
         let (mut client, _) = subscribed(From::All, 10);
