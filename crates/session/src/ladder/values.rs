@@ -42,7 +42,7 @@ pub enum Step {
         /// Its number.
         attempt: u64,
     },
-    /// Its probation has passed: to send one more `ping`, whose answer is [`Ladder::answered`].
+    /// Its probation has passed: to send one more `ping`, whose answer is [`Ladder::answered`](super::Ladder::answered).
     Ping {
         /// Its number.
         attempt: u64,
@@ -52,6 +52,6 @@ pub enum Step {
         /// Its number.
         attempt: u64,
     },
-    /// Nothing got through: the session waits before it asks again by [`Ladder::begin`].
+    /// Nothing got through: the session waits before it asks again by [`Ladder::begin`](super::Ladder::begin).
     Over,
 }
