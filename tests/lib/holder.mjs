@@ -64,29 +64,48 @@ class Answers {
   }
 }
 
-/** A few kept connections that carry everybody's uplink. */
+/**
+ * A few kept connections that carry everybody's uplink. The server ends one that is idle for long, as it may: the next
+ * piece opens another, and a piece under way is sent again, as browsers do (its number keeps it from counting twice).
+ */
 class Uplinks {
   constructor(size) {
-    this.idle = Array.from({ length: size }, () => this.open());
+    this.free = size;
+    this.idle = [];
     this.waiting = [];
   }
 
   open() {
+    this.free -= 1;
     const line = {};
     const answers = new Answers((status, body) => {
       if (status !== 200) fail(`uplink: ${status} ${body}`);
-      const next = this.waiting.shift();
-      if (next === undefined) this.idle.push(line);
-      else line.socket.write(next);
+      line.piece = undefined;
+      this.idle.push(line);
+      this.carry();
     });
-    line.socket = dial((bytes) => answers.take(bytes), () => fail("an uplink connection ended"));
+    line.socket = dial((bytes) => answers.take(bytes), () => this.ended(line));
     return line;
   }
 
+  ended(line) {
+    this.free += 1;
+    this.idle = this.idle.filter((other) => other !== line);
+    if (line.piece !== undefined) this.send(line.piece);
+  }
+
+  carry() {
+    while (this.waiting.length > 0) {
+      const line = this.idle.pop() ?? (this.free > 0 ? this.open() : undefined);
+      if (line === undefined) return;
+      line.piece = this.waiting.shift();
+      line.socket.write(line.piece);
+    }
+  }
+
   send(text) {
-    const line = this.idle.pop();
-    if (line === undefined) this.waiting.push(text);
-    else line.socket.write(text);
+    this.waiting.push(text);
+    this.carry();
   }
 }
 
