@@ -156,6 +156,8 @@ pub struct Shard<S> {
     inflater: deflate::Inflater,
     /// Links that have something pending, or that have to be looked at for all their subscriptions.
     queue: VecDeque<LinkId>,
+    /// Links that catch up. They wait apart, so that many of them are not ahead of one that has a word to say.
+    behind: VecDeque<LinkId>,
     /// Keys of slots that have something new and whose walk has not begun.
     dirty: VecDeque<u32>,
     /// Keys of slots whose walk is under way, or has to be repeated.
@@ -207,6 +209,7 @@ impl<S: Sock> Shard<S> {
             by_number: HashMap::new(),
             inflater: deflate::Inflater::new(15, false),
             queue: VecDeque::new(),
+            behind: VecDeque::new(),
             dirty: VecDeque::new(),
             walking: VecDeque::new(),
             fresh_turn: false,
@@ -276,7 +279,7 @@ impl<S: Sock> Shard<S> {
         if let Some(link) = self.link_mut(id) {
             link.blocked = false;
             link.awaited = false;
-            self.enqueue(id);
+            self.enqueue_behind(id);
         }
     }
 
@@ -426,16 +429,6 @@ impl<S: Sock> Shard<S> {
 
     fn link_mut(&mut self, id: LinkId) -> Option<&mut Link<S>> {
         self.links.get_mut(id.key as usize).filter(|l| l.generation == id.generation)
-    }
-
-    /// Has a link looked at in the next flush.
-    fn enqueue(&mut self, id: LinkId) {
-        if let Some(link) = self.link_mut(id)
-            && !link.queued
-        {
-            link.queued = true;
-            self.queue.push_back(id);
-        }
     }
 
     fn note_blocked(&mut self, id: LinkId) {

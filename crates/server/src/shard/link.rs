@@ -55,6 +55,17 @@ pub(crate) enum Life {
     },
 }
 
+/// Which of the shard's lists of links to flush a link is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// In none.
+    No,
+    /// Among those that catch up: their sockets took more, or a page was read for them.
+    Behind,
+    /// Among those that have a word to say.
+    Next,
+}
+
 /// A subscription of a link.
 #[derive(Debug)]
 pub(crate) struct Sub {
@@ -102,8 +113,8 @@ pub(crate) struct Link<S> {
     pub(crate) awaited: bool,
     /// The connection failed; only its reader's word is awaited.
     pub(crate) dead: bool,
-    /// In the shard's list of links to flush.
-    pub(crate) queued: bool,
+    /// Which of the shard's lists of links to flush it is in.
+    pub(crate) queued: Queued,
     /// Its reader was told to wait.
     pub(crate) paused: bool,
     /// Bytes of a page read for this link alone; adapts to what its socket takes.
@@ -135,7 +146,7 @@ impl<S: Sock> Link<S> {
             blocked: false,
             awaited: false,
             dead: false,
-            queued: false,
+            queued: Queued::No,
             paused: false,
             page_bytes: super::PAGE_BYTES_MIN,
         }

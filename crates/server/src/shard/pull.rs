@@ -10,7 +10,7 @@ use throughline_engine::{Channel, Page, Read, ReadLimit};
 use throughline_wire::event::Eid;
 
 use super::frames::View;
-use super::link::{Life, Link, Written};
+use super::link::{Life, Link, Queued, Written};
 use super::{LinkId, Now, PAGE_BYTES_MAX, PAGE_BYTES_MIN, ReadRequest, Shard, Sock};
 
 /// Links of one channel that are served before the next channel has its turn.
@@ -87,11 +87,39 @@ impl<S: Sock> Shard<S> {
             self.flush_link(now, id);
             budget -= 1;
         }
+        for _ in 0..self.behind.len().min(QUANTUM / 2) {
+            let Some(id) = self.behind.pop_front() else { break };
+            // A word that came meanwhile has moved it to the other queue.
+            if self.link_mut(id).is_some_and(|link| link.queued == Queued::Behind) {
+                self.flush_link(now, id);
+            }
+            budget -= 1;
+        }
         while budget > 0 {
             let Some(key) = self.next_dirty() else { break };
             budget = budget.saturating_sub(self.walk(now, key).max(1));
         }
-        !self.queue.is_empty() || !self.dirty.is_empty() || !self.walking.is_empty()
+        !self.queue.is_empty() || !self.behind.is_empty() || !self.dirty.is_empty() || !self.walking.is_empty()
+    }
+
+    /// Has a link looked at in the next flush.
+    pub(super) fn enqueue(&mut self, id: LinkId) {
+        if let Some(link) = self.link_mut(id)
+            && link.queued != Queued::Next
+        {
+            link.queued = Queued::Next;
+            self.queue.push_back(id);
+        }
+    }
+
+    /// Has a link that catches up looked at when it is its turn among such.
+    pub(super) fn enqueue_behind(&mut self, id: LinkId) {
+        if let Some(link) = self.link_mut(id)
+            && link.queued == Queued::No
+        {
+            link.queued = Queued::Behind;
+            self.behind.push_back(id);
+        }
     }
 
     /// The channel whose turn it is: by turns one that has just become dirty, and one whose walk is under way. So
@@ -134,7 +162,7 @@ impl<S: Sock> Shard<S> {
         let Some(member) = slot.members.get(at).copied() else { return };
         let Some(link) = self.links.get_mut(member.link as usize) else { return };
         let id = LinkId { key: member.link, generation: link.generation };
-        if link.blocked || link.queued {
+        if link.blocked || link.queued != Queued::No {
             // It is served when its socket takes more, or by its own entry in the queue.
             return;
         }
@@ -146,7 +174,7 @@ impl<S: Sock> Shard<S> {
     /// Serves one link: what is pending first, then every subscription that is behind.
     fn flush_link(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.link_mut(id) else { return };
-        link.queued = false;
+        link.queued = Queued::No;
         if link.blocked {
             return;
         }
@@ -222,7 +250,7 @@ impl<S: Sock> Shard<S> {
         });
         self.reads.extend(request);
         if matches!(pulled, Pulled::More) {
-            self.enqueue(id);
+            self.enqueue_behind(id);
         }
         self.note_blocked(id);
     }
@@ -245,7 +273,7 @@ impl<S: Sock> Shard<S> {
             }
         }
         self.note_blocked(id);
-        self.enqueue(id);
+        self.enqueue_behind(id);
     }
 
     /// Lets go of frames of channels that are quiet.

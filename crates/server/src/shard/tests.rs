@@ -165,6 +165,30 @@ fn members_that_leave_during_a_walk_make_nobody_miss_an_event() {
 }
 
 #[test]
+fn a_link_with_a_word_to_say_does_not_wait_for_all_who_catch_up() {
+    let mut world = World::new();
+    let late: Vec<_> = (0..1_000).map(|_| world.subscriber()).collect();
+    let (quick, peer) = world.subscriber();
+    late.iter().for_each(|(_, peer)| peer.allow(0));
+    world.publish("c", "payload");
+    world.turn();
+    for (id, peer) in &late {
+        peer.allow(usize::MAX);
+        world.shard.on_writable(*id);
+    }
+    world.say(quick, &ClientMessage::Ping);
+    assert!(world.shard.flush(NOW), "one flush may not serve all for this test to say anything");
+    assert_eq!(peer.received("pong"), 1);
+    // One that catches up has its word before its turn, and its event once.
+    let (last, peer) = &late[late.len() - 1];
+    world.say(*last, &ClientMessage::Ping);
+    assert!(world.shard.flush(NOW));
+    assert_eq!((peer.received("pong"), peer.received("payload")), (1, 1));
+    world.flush();
+    assert!(late.iter().all(|(_, peer)| peer.received("payload") == 1));
+}
+
+#[test]
 fn a_link_that_one_subscription_has_blocked_reads_nothing_for_the_others() {
     let mut world = World::new();
     let (id, peer) = world.subscriber();
