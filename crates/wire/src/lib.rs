@@ -15,6 +15,7 @@ extern crate alloc;
 
 pub mod close;
 pub mod event;
+pub mod hixie;
 pub mod http;
 pub mod message;
 pub mod path;

@@ -22,7 +22,7 @@ fn accept_value(key: &[u8]) -> String {
 }
 
 /// True for a token of RFC 9110 section 5.6.2.
-pub(super) fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let symbol = |b: u8| b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || symbol(b))
 }
@@ -44,13 +44,22 @@ pub(super) fn split_outside_quotes(text: &str, separator: u8) -> impl Iterator<I
 }
 
 /// Values of all headers called `name`.
-fn values<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn values<'a>(
+    headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
     headers.filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_ascii())
 }
 
 /// True if one of the headers called `name`, each a list of tokens, holds `token` in any letter case.
-fn has_token<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, name: &str, token: &str) -> bool {
+pub(crate) fn has_token<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, name: &str, token: &str) -> bool {
     values(headers, name)
         .flat_map(|value| value.split(|b| *b == b','))
         .any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The first if there is no second.
+pub(crate) fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{accept_value, has_token, values};
+use super::{accept_value, has_token, only, values};
 use crate::message::SUBPROTOCOL;
 use crate::ws::deflate::{Agreed, Settings, agree};
 
@@ -129,12 +129,6 @@ pub fn accept<'a>(
         .flat_map(|value| value.split(|b| *b == b','))
         .any(|offer| offer.trim_ascii() == SUBPROTOCOL.as_bytes());
     Ok(Accepted { subprotocol, deflate, accept: accept_value(key), extensions })
-}
-
-/// The first if there is no second.
-fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
-    let first = values.next()?;
-    values.next().is_none().then_some(first)
 }
 
 impl Accepted {
