@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use throughline_wire::ws::Versions;
 use throughline_wire::ws::deflate::Settings;
 use throughline_wire::ws::handshake::{ClientHandshake, accept, parse_request_head, wants_websocket};
 
@@ -22,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(Some(head)) = head {
         let headers = || head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         let settings = Settings { client_context_takeover: at % 2 == 0 };
-        if let Ok(accepted) = accept(&head.method, headers(), Some(&settings)) {
+        if let Ok(accepted) = accept(&head.method, headers(), Versions::ALL, Some(&settings)) {
             assert!(wants_websocket(headers()));
             let bits = accepted.deflate.map_or(15, |agreed| agreed.server_max_window_bits);
             assert!((9..=15).contains(&bits));

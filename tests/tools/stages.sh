@@ -124,6 +124,11 @@ stage_system() {
     system_tests tests/session tests/websocket tests/transports tests/foreign tests/middlebox
 }
 
+# The versions of WebSocket before RFC 6455.
+stage_legacy() {
+    system_tests tests/legacy
+}
+
 stage_browsers() {
     system_tests tests/page tests/main-job
 }

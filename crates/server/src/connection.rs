@@ -1,6 +1,7 @@
 //! From an accepted connection to what it speaks: its first bytes are looked at, a WebSocket handshake is answered
 //! here, everything else goes to hyper. A request there that opens a stream or asks for an upgrade takes the connection over.
 
+mod legacy;
 mod replay;
 
 use std::cell::Cell;
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use throughline_wire::ws::handshake::{self, Accepted, RequestHead};
+use throughline_wire::hixie;
+use throughline_wire::ws::handshake::{self, RequestHead};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -25,7 +28,7 @@ use crate::http::{self, Body, cors};
 use crate::runtime::{Local, Phase, WebSocketStart};
 use crate::shard::{Network, Purpose};
 use crate::transport::{self, Outcome, StreamStart};
-use crate::upgrade::{self, Handshake};
+use crate::upgrade::{self, Accepted, Handshake};
 use replay::Replay;
 
 /// Bytes read at a time while a request's head is awaited.
@@ -33,7 +36,7 @@ const HEAD_READ_BYTES: usize = 4096;
 
 /// Serves a connection to its end.
 pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::Result<()> {
-    let mut stream = TcpStream::from_std(socket)?;
+    let stream = TcpStream::from_std(socket)?;
     let peer = stream.peer_addr().ok().map(|address| address.ip());
     let limit = Duration::from_millis(local.http.config.timeouts.head_ms);
     let mut phase = local.phase.clone();
@@ -46,15 +49,34 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     };
     let (bytes, head) = first?;
     if let Some(head) = head
-        && let Some((start, accepted)) = sniff(local, peer, &head)
+        && let Some((start, accepted)) = sniff(local, peer, &head, &bytes)
     {
-        stream.write_all(&accepted.response_head()).await?;
         let mut bytes = bytes;
-        local.link(stream, start, bytes.get_mut(head.len..).unwrap_or_default());
-        return Ok(());
+        bytes.drain(..head.len);
+        return begin(local, stream, start, accepted, bytes).await;
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
     Box::pin(serve_http(local, stream, peer, bytes)).await
+}
+
+/// Answers a handshake and opens its link. `early` are bytes that came behind the request.
+async fn begin(
+    local: &Rc<Local>,
+    mut stream: TcpStream,
+    start: WebSocketStart,
+    accepted: Accepted,
+    mut early: Vec<u8>,
+) -> io::Result<()> {
+    match accepted {
+        Accepted::Numbered(accepted) => stream.write_all(&accepted.response_head()).await?,
+        Accepted::Draft(draft) => {
+            if !Box::pin(legacy::shake_hands(local, &mut stream, *draft, &mut early)).await? {
+                return stream.shutdown().await;
+            }
+        }
+    }
+    local.link(stream, start, &mut early);
+    Ok(())
 }
 
 /// Reads until a request's head is whole, or is none.
@@ -79,22 +101,29 @@ async fn first_bytes(local: &Local, stream: &TcpStream) -> io::Result<(Vec<u8>, 
 }
 
 /// A WebSocket handshake that succeeds; all others are answered by the HTTP service.
-fn sniff(local: &Local, peer: Option<IpAddr>, head: &RequestHead) -> Option<(WebSocketStart, Accepted)> {
+fn sniff(local: &Local, peer: Option<IpAddr>, head: &RequestHead, bytes: &[u8]) -> Option<(WebSocketStart, Accepted)> {
     let (path, query) = head.target.split_once('?').map_or((&*head.target, None), |(path, query)| (path, Some(query)));
     let purpose = upgrade::purpose(path)?;
-    let headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    let mut headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     if head.version == 0 || !handshake::wants_websocket(headers.iter().copied()) {
         return None;
     }
-    let handshake = Handshake { purpose, http_1_0: false, method: &head.method, query, headers: &headers };
+    legacy::restore_keys(bytes, &mut headers);
+    let method = &head.method;
+    let handshake = Handshake { purpose, http_1_0: false, method, path, query, secure: false, headers: &headers };
     let accepted = upgrade::accept(&local.http, &handshake).ok()?;
+    Some((start(purpose, peer, &handshake, &accepted), accepted))
+}
+
+fn start(purpose: Purpose, peer: Option<IpAddr>, handshake: &Handshake<'_>, accepted: &Accepted) -> WebSocketStart {
     let network = Network::of(peer, handshake.find("x-forwarded-for").as_deref());
-    Some((WebSocketStart { purpose, deflate: accepted.deflate, network }, accepted))
+    WebSocketStart { purpose, version: accepted.version(), deflate: accepted.deflate(), network }
 }
 
 /// What a request makes of its connection: no request comes on it any more.
 enum Takeover {
-    WebSocket(WebSocketStart, Accepted),
+    /// With the request's body: the key bytes of hixie-76 may have been announced as one.
+    WebSocket(WebSocketStart, Accepted, Incoming),
     Stream(StreamStart),
 }
 
@@ -146,11 +175,10 @@ async fn serve_http(local: &Rc<Local>, stream: TcpStream, peer: Option<IpAddr>, 
             local.stream_link(stream, start);
             Ok(())
         }
-        Some(Takeover::WebSocket(start, accepted)) => {
-            let mut early = [parts.read_buf.as_ref(), first.as_ref()].concat();
-            stream.write_all(&accepted.response_head()).await?;
-            local.link(stream, start, &mut early);
-            Ok(())
+        Some(Takeover::WebSocket(start, accepted, body)) => {
+            let body = legacy::what_came(body);
+            let early = [body.as_ref(), parts.read_buf.as_ref(), first.as_ref()].concat();
+            begin(local, stream, start, accepted, early).await
         }
     }
 }
@@ -165,7 +193,7 @@ async fn answer(
         return Ok(http::serve(request, &local.http).await);
     } else if let Some(purpose) = upgrade::purpose(path) {
         match handshake_by_hyper(&local, purpose, wire.peer, &request) {
-            Ok((start, accepted)) => Takeover::WebSocket(start, accepted),
+            Ok((start, accepted)) => Takeover::WebSocket(start, accepted, request.into_body()),
             Err(refused) => return Ok(*refused),
         }
     } else if let Some(kind) = transport::Kind::of(path) {
@@ -194,14 +222,19 @@ fn handshake_by_hyper(
         purpose,
         http_1_0,
         method: request.method().as_str(),
+        path: request.uri().path(),
+        secure: false,
         query: request.uri().query(),
         headers: &headers,
     };
     let accepted = upgrade::accept(&local.http, &handshake).map_err(|refused| {
-        let mut response = refused.response();
+        let mut response = refused.response(local.http.config.websocket.versions);
         cors::allow(request.headers(), &local.http.config.origins, response.headers_mut());
+        if hixie::detect(headers.iter().copied()).is_some() {
+            // Its key bytes are no request.
+            response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Box::new(response)
     })?;
-    let network = Network::of(peer, handshake.find("x-forwarded-for").as_deref());
-    Ok((WebSocketStart { purpose, deflate: accepted.deflate, network }, accepted))
+    Ok((start(purpose, peer, &handshake, &accepted), accepted))
 }

@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use throughline_engine::Totals;
 use throughline_wire::close::CloseCode;
 use throughline_wire::path::{Failure, Transport};
+use throughline_wire::ws::Version;
 
 /// A number that only grows. Adding is one atomic operation.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,10 @@ pub struct Metrics {
     pub http_requests: Counter,
     /// Of these, those that were refused or failed: status 400 and above.
     pub http_errors: Counter,
+    /// Connections of hixie-76 whose key bytes did not come.
+    pub keys_lost: Counter,
+    /// WebSocket handshakes accepted, in the order of [`Version::ALL`].
+    accepted: [Counter; Version::ALL.len()],
     /// Links that are open, in the order of [`Transport::ALL`].
     open: [Gauge; Transport::ALL.len()],
     closed: [Counter; CloseCode::ALL.len()],
@@ -146,7 +151,12 @@ impl Metrics {
             Counter(codes.get_or_create(&labels).clone())
         });
         registry.register("links_closed", "Links that the realm closed, by close code", codes);
+        let versions: Family<Vec<(&'static str, &'static str)>, PrometheusCounter> = Family::default();
+        let accepted = Version::ALL.map(|v| Counter(versions.get_or_create(&vec![("version", v.name())]).clone()));
+        registry.register("websockets_accepted", "WebSocket handshakes accepted, by version", versions);
         let metrics = Metrics {
+            keys_lost: Counter::default(),
+            accepted,
             delivered: Counter::default(),
             bytes_out: Counter::default(),
             gaps: Counter::default(),
@@ -166,6 +176,7 @@ impl Metrics {
         let counters = [
             ("events_delivered", "Events written to links, counted for each subscriber", &self.delivered),
             ("gaps_reported", "Gaps reported to subscribers", &self.gaps),
+            ("websocket_keys_lost", "Connections of hixie-76 whose key bytes did not come", &self.keys_lost),
             ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),
             ("http_errors", "HTTP requests answered with a status of 400 and above", &self.http_errors),
         ];
@@ -191,6 +202,13 @@ impl Metrics {
         let [best, others @ ..] = &self.open;
         // The array has an entry for each, in the order of their ranks.
         usize::from(transport.rank()).checked_sub(1).and_then(|at| others.get(at)).unwrap_or(best)
+    }
+
+    /// Counts a WebSocket handshake that was accepted.
+    pub fn websocket_accepted(&self, version: Version) {
+        if let Some((_, counter)) = Version::ALL.iter().zip(&self.accepted).find(|(known, _)| **known == version) {
+            counter.inc();
+        }
     }
 
     /// Counts a link that the realm closed.
@@ -223,6 +241,7 @@ mod tests {
         metrics.delivered.add(7);
         metrics.bytes_out.add(70);
         metrics.link_closed(CloseCode::Heartbeat);
+        metrics.websocket_accepted(Version::Hixie76);
         let totals = Totals { channels: 3, events: 4, bytes: 5, published: 6, duplicates: 1, ..Totals::default() };
         let text = metrics.render(&totals);
         for line in [
@@ -232,6 +251,9 @@ mod tests {
             "throughline_delivered_bytes_total 70",
             "throughline_links_closed_total{code=\"4001\",name=\"heartbeat\"} 1",
             "throughline_links_closed_total{code=\"1009\",name=\"too_big\"} 0",
+            "throughline_websockets_accepted_total{version=\"hixie-76\"} 1",
+            "throughline_websockets_accepted_total{version=\"13\"} 0",
+            "throughline_websocket_keys_lost_total 0",
             "throughline_channels 3",
             "throughline_events_kept 4",
             "throughline_events_kept_bytes 5",

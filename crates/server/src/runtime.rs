@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use throughline_wire::ws::Version;
 use throughline_wire::ws::deflate::Agreed;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, watch};
@@ -20,6 +21,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use crate::clock::Clock;
 use crate::connection;
 use crate::http::Context as HttpContext;
+use crate::rare::Rare;
 use crate::shard::{
     Common, HttpLink, LinkId, Mail, Mailbox, Network, PieceDone, Purpose, ReadRequest, Shard, ShardSettings,
 };
@@ -122,12 +124,15 @@ pub(crate) struct Local {
     pub(crate) clock: Clock,
     pub(crate) http: Arc<HttpContext>,
     pub(crate) phase: watch::Receiver<Phase>,
+    /// Lines of the log about key bytes that did not come.
+    pub(crate) keys_lost: Rare,
 }
 
 /// What a WebSocket link begins with.
 #[derive(Debug)]
 pub(crate) struct WebSocketStart {
     pub(crate) purpose: Purpose,
+    pub(crate) version: Version,
     pub(crate) deflate: Option<Agreed>,
     pub(crate) network: Option<Network>,
 }
@@ -168,6 +173,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         clock,
         http,
         phase: phase.clone(),
+        keys_lost: Rare::default(),
     });
     let writer = spawn_local(Rc::clone(&local).write_loop());
     spawn_local(Rc::clone(&local).await_drain());
@@ -214,13 +220,17 @@ impl Local {
     pub(crate) fn link(
         self: &Rc<Self>,
         socket: TcpStream,
-        WebSocketStart { purpose, deflate, network }: WebSocketStart,
+        WebSocketStart { purpose, version, deflate, network }: WebSocketStart,
         early: &mut [u8],
     ) {
         let now = self.clock.now();
         let id = {
             let mut shard = self.shard.borrow_mut();
-            let id = shard.open(now, Stream::Tcp(socket), purpose, deflate);
+            let stream = Stream::Tcp(socket);
+            let id = match version.has_number() {
+                true => shard.open(now, stream, purpose, deflate),
+                false => shard.open_hixie(now, stream, purpose),
+            };
             shard.set_network(id, network);
             shard.on_bytes(now, id, early);
             id

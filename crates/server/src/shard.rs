@@ -10,6 +10,7 @@
 //!   [`Shard::take_resumed`] go on, and call [`Shard::on_timeout`] at [`Shard::next_timeout`];
 //! - read from a link only while [`Shard::wants_input`], and [`Shard::remove`] it when its connection has ended.
 
+mod ending;
 mod frames;
 mod framing;
 mod input;
@@ -32,14 +33,12 @@ use throughline_engine::{Channel, Engine, ReadLimit, WatcherId};
 use throughline_session::ServerSettings;
 use throughline_wire::close::CloseCode;
 use throughline_wire::event::Eid;
-use throughline_wire::http::CHUNK_END;
 use throughline_wire::message::{CloseReason, ServerMessage};
 use throughline_wire::path::{Group, Transport};
-use throughline_wire::ws::{self, deflate};
+use throughline_wire::ws::deflate;
 
 use crate::metrics::Metrics;
 use frames::{Encoder, FrameLogs};
-use framing::Framing;
 use link::{End, Inlet, Life, Link};
 use pull::Slot;
 use wheel::Wheel;
@@ -394,39 +393,6 @@ impl<S: Sock> Shard<S> {
         std::mem::take(&mut self.resumed)
     }
 
-    /// Tells every client that the server is stopping, and closes each link once its publishes are answered and its
-    /// subscriptions have everything.
-    pub fn drain(&mut self) {
-        self.draining = true;
-        let ids: Vec<LinkId> =
-            self.links.iter().map(|(key, link)| LinkId { key: key as u32, generation: link.generation }).collect();
-        for id in ids {
-            self.drain_link(id);
-        }
-    }
-
-    fn drain_link(&mut self, id: LinkId) {
-        let after = self.settings.drain_spread_ms;
-        let welcomed = |l: &mut Link<S>| l.is_open() && matches!(&l.end, End::Session(s) if s.session().is_some());
-        if self.link_mut(id).is_some_and(welcomed) {
-            self.send(id, &ServerMessage::Drain { after });
-        }
-        self.enqueue(id);
-    }
-
-    fn close_if_drained(&mut self, now: Now, id: LinkId) {
-        if !self.draining {
-            return;
-        }
-        let Shard { links, slots, .. } = self;
-        let Some(link) = links.get(id.key as usize) else { return };
-        let head = |slot: u32| slots.get(slot as usize).map_or(Eid::NONE, |s| s.channel.head());
-        let given = link.subs.iter().all(|s| !s.reading && s.cursor >= head(s.slot));
-        if link.is_open() && link.inflight == 0 && given && !link.is_behind() {
-            self.close(now, id, CloseReason::new(CloseCode::Drain, "the server is stopping"), true);
-        }
-    }
-
     fn link_mut(&mut self, id: LinkId) -> Option<&mut Link<S>> {
         self.links.get_mut(id.key as usize).filter(|l| l.generation == id.generation)
     }
@@ -461,31 +427,5 @@ impl<S: Sock> Shard<S> {
             encoder.message(link.framing.control(), message, link.control());
         }
         self.enqueue(id);
-    }
-
-    /// Begins to close a link. With `answer`, the peer's close frame is awaited; without, what it sends is ignored.
-    fn close(&mut self, now: Now, id: LinkId, reason: CloseReason, answer: bool) {
-        let Shard { links, encoder, .. } = self;
-        let link = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation);
-        let Some(link) = link.filter(|l| l.is_open()) else { return };
-        let (code, deadline) = (reason.code, now.monotonic + CLOSE_MS);
-        let finish = match link.framing {
-            Framing::Plain | Framing::Deflated(_) => {
-                ws::write_close(link.control(), code.code(), &reason.reason);
-                !answer
-            }
-            Framing::Http { chunked, .. } => {
-                let message = ServerMessage::Close { code: code.code(), reason: reason.reason };
-                encoder.message(link.framing, &message, link.control());
-                let end: &[u8] = if chunked { CHUNK_END } else { &[] };
-                link.control().extend_from_slice(end);
-                true
-            }
-        };
-        link.life = Life::Closing { deadline, finish };
-        self.counts.link_closed(code);
-        self.wheel.insert(id, now.monotonic + CLOSE_MS);
-        self.enqueue(id);
-        self.note_resumed(id);
     }
 }

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use throughline_wire::ws::deflate;
-use throughline_wire::ws::handshake::{self, Accepted, Refusal};
+use throughline_wire::hixie;
+use throughline_wire::ws::deflate::{self, Agreed};
+use throughline_wire::ws::handshake::{self, Refusal};
+use throughline_wire::ws::{Version, Versions};
 
 use crate::http::{self, Attempt, Body, Context};
 use crate::shard::Purpose;
@@ -22,10 +24,44 @@ pub(crate) fn purpose(path: &str) -> Option<Purpose> {
     }
 }
 
+/// A handshake that is good.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    Numbered(Box<handshake::Accepted>),
+    Draft(Box<AcceptedDraft>),
+}
+
+/// A handshake of a version without a number.
+#[derive(Debug)]
+pub(crate) struct AcceptedDraft {
+    pub(crate) answer: hixie::Accepted,
+    /// What is known of it, should it fail after all.
+    pub(crate) attempt: Option<Attempt>,
+    /// Who has been on the way.
+    pub(crate) path: String,
+}
+
+impl Accepted {
+    pub(crate) fn version(&self) -> Version {
+        match self {
+            Accepted::Numbered(accepted) => accepted.version,
+            Accepted::Draft(draft) => draft.answer.draft.version(),
+        }
+    }
+
+    pub(crate) fn deflate(&self) -> Option<Agreed> {
+        match self {
+            Accepted::Numbered(accepted) => accepted.deflate,
+            Accepted::Draft(_) => None,
+        }
+    }
+}
+
 /// Why an upgrade was refused.
 #[derive(Debug)]
 pub(crate) enum Refused {
     Handshake(Refusal),
+    Draft(hixie::Refusal),
     /// Something on the way removed the headers of an upgrade; holds what is known of it.
     UpgradeRemoved(String),
     /// Holds the origin.
@@ -39,7 +75,10 @@ pub(crate) struct Handshake<'a> {
     /// Something on the way made an old version of HTTP of it.
     pub(crate) http_1_0: bool,
     pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
+    /// The client believes to speak over TLS.
+    pub(crate) secure: bool,
     pub(crate) headers: &'a [(&'a str, &'a [u8])],
 }
 
@@ -50,10 +89,11 @@ impl Handshake<'_> {
     }
 
     /// Who has been on the way, as far as that can be told.
-    fn path(&self) -> String {
+    fn way(&self) -> String {
         let header = |name: &str| self.find(name).map(|value| format!("{name}: {}", limited(&value)));
         let version = self.http_1_0.then(|| "the request came as HTTP/1.0".to_owned());
-        let known: Vec<String> = [header("Via"), header("X-Forwarded-For"), version].into_iter().flatten().collect();
+        let known = [header("Via"), header("X-Forwarded-For"), header("Forwarded"), version];
+        let known: Vec<String> = known.into_iter().flatten().collect();
         if known.is_empty() { "it does not tell its name".to_owned() } else { known.join("; ") }
     }
 }
@@ -65,8 +105,14 @@ fn limited(text: &str) -> String {
 
 /// Checks a handshake against protocol and policy. When the client gave it a name, what was seen is kept for it.
 pub(crate) fn accept(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refused> {
-    let result = check(context, handshake);
+    let mut result = check(context, handshake);
     let attempt = Attempt::of(handshake.query, handshake.http_1_0, handshake.headers.iter().copied());
+    if let Ok(accepted) = &mut result {
+        context.metrics.websocket_accepted(accepted.version());
+        if let Accepted::Draft(draft) = accepted {
+            draft.attempt.clone_from(&attempt);
+        }
+    }
     if let Some(attempt) = attempt {
         context.attempts.note(match &result {
             Ok(_) => attempt,
@@ -80,24 +126,52 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
     if context.is_draining() {
         return Err(Refused::Draining);
     }
-    if let Some(origin) = handshake.find("origin")
-        && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
-    {
-        return Err(Refused::Origin(origin.into_owned()));
+    // Clients of versions 7 and 8 send the second.
+    for name in ["origin", "sec-websocket-origin"] {
+        if let Some(origin) = handshake.find(name)
+            && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
+        {
+            return Err(Refused::Origin(origin.into_owned()));
+        }
     }
+    let headers = handshake.headers.iter().copied();
+    if handshake.http_1_0 && handshake::wants_websocket(headers.clone()) {
+        return Err(Refused::UpgradeRemoved(handshake.way()));
+    }
+    match hixie::detect(headers) {
+        Some(draft) => check_draft(context, handshake, draft),
+        None => check_numbered(context, handshake),
+    }
+}
+
+fn check_draft(context: &Context, handshake: &Handshake<'_>, draft: hixie::Draft) -> Result<Accepted, Refused> {
+    let Handshake { method, headers, secure, .. } = handshake;
+    if !context.config.websocket.versions.contains(draft.version()) {
+        return Err(Refused::Handshake(Refusal::Version));
+    }
+    let target = match handshake.query {
+        Some(query) => Cow::Owned(format!("{}?{query}", handshake.path)),
+        None => Cow::Borrowed(handshake.path),
+    };
+    match hixie::accept(draft, method, &target, headers.iter().copied(), *secure) {
+        Ok(answer) => Ok(Accepted::Draft(Box::new(AcceptedDraft { answer, attempt: None, path: handshake.way() }))),
+        Err(hixie::Refusal::UpgradeRemoved) => Err(Refused::UpgradeRemoved(handshake.way())),
+        Err(hixie::Refusal::Method) => Err(Refused::Handshake(Refusal::Method)),
+        Err(refusal) => Err(Refused::Draft(refusal)),
+    }
+}
+
+fn check_numbered(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refused> {
     let websocket = &context.config.websocket;
     let echo = handshake.purpose == Purpose::Echo;
     let settings = deflate::Settings { client_context_takeover: websocket.client_context_takeover || echo };
     let deflate = websocket.compression.then_some(&settings);
     let headers = handshake.headers.iter().copied();
-    let accepted = match handshake.http_1_0 && handshake::wants_websocket(headers.clone()) {
-        true => Err(Refusal::UpgradeRemoved),
-        false => handshake::accept(handshake.method, headers, deflate),
-    };
-    accepted.map_err(|refusal| match refusal {
-        Refusal::UpgradeRemoved => Refused::UpgradeRemoved(handshake.path()),
-        other => Refused::Handshake(other),
-    })
+    match handshake::accept(handshake.method, headers, websocket.versions, deflate) {
+        Ok(accepted) => Ok(Accepted::Numbered(Box::new(accepted))),
+        Err(Refusal::UpgradeRemoved) => Err(Refused::UpgradeRemoved(handshake.way())),
+        Err(refusal) => Err(Refused::Handshake(refusal)),
+    }
 }
 
 impl Refused {
@@ -107,6 +181,7 @@ impl Refused {
             Refused::Draining => "draining",
             Refused::UpgradeRemoved(_) => Refusal::UpgradeRemoved.code(),
             Refused::Handshake(refusal) => refusal.code(),
+            Refused::Draft(_) => "bad_request",
         }
     }
 
@@ -116,10 +191,12 @@ impl Refused {
             Refused::Draining => "the realm is stopping; connect again in a moment".to_owned(),
             Refused::UpgradeRemoved(path) => format!("{} ({path})", Refusal::UpgradeRemoved.message()),
             Refused::Handshake(refusal) => refusal.message().to_owned(),
+            Refused::Draft(refusal) => refusal.message().to_owned(),
         }
     }
 
-    pub(crate) fn response(&self) -> Response<Body> {
+    /// The answer of a realm that speaks `versions`.
+    pub(crate) fn response(&self, versions: Versions) -> Response<Body> {
         let refusal = match self {
             Refused::Origin(origin) => return http::bad_origin(origin),
             Refused::Draining => {
@@ -127,12 +204,13 @@ impl Refused {
                 response.headers_mut().insert(hyper::header::RETRY_AFTER, HeaderValue::from_static("1"));
                 return response;
             }
+            Refused::Draft(_) => return http::error(StatusCode::BAD_REQUEST, self.code(), &self.message()),
             Refused::UpgradeRemoved(_) => Refusal::UpgradeRemoved,
             Refused::Handshake(refusal) => *refusal,
         };
         let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
         let mut response = http::error(status, self.code(), &self.message());
-        for (name, value) in refusal.headers() {
+        for (name, value) in refusal.headers(versions) {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                 response.headers_mut().insert(name, value);
             }

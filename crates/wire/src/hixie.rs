@@ -9,4 +9,4 @@ mod frames;
 mod handshake;
 
 pub use frames::{CLOSE, Decoder, write_text};
-pub use handshake::{Accepted, Draft, KEY3_BYTES, Refusal, accept, detect};
+pub use handshake::{Accepted, Draft, KEY3_BYTES, Refusal, accept, detect, untrimmed};

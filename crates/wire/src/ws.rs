@@ -7,9 +7,11 @@ mod decoder;
 pub mod deflate;
 pub mod handshake;
 mod mask;
+mod version;
 mod violation;
 
 pub use decoder::{Decoder, Message, Role};
+pub use version::{UnknownVersion, Version, Versions};
 pub use violation::{Rule, Violation};
 
 use alloc::vec::Vec;

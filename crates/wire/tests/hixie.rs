@@ -16,6 +16,8 @@ const REQUEST_76: &Headers = &[
     ("Sec-WebSocket-Key1", b"4 @1  46546xW%0l 1 5"),
     ("Origin", b"http://example.com"),
 ];
+/// What every handshake has.
+const UPGRADE: [(&str, &[u8]); 2] = [("Upgrade", b"WebSocket"), ("Connection", b"Upgrade")];
 const REQUEST_75: &Headers = &[
     ("Upgrade", b"WebSocket"),
     ("Connection", b"Upgrade"),
@@ -52,25 +54,66 @@ fn the_handshake_of_draft_75() {
 #[test]
 fn versions_with_a_number_and_ordinary_requests_are_none_of_the_drafts() {
     let numbered: &Headers = &[("Upgrade", b"websocket"), ("Connection", b"Upgrade"), ("Sec-WebSocket-Version", b"8")];
-    let removed: &Headers = &[("Host", b"h"), ("Sec-WebSocket-Key1", b"1 2"), ("Sec-WebSocket-Key2", b"1 2")];
+    let keys: &Headers = &[("Host", b"h"), ("Sec-WebSocket-Key1", b"1 2"), ("Sec-WebSocket-Key2", b"1 2")];
     assert_eq!(hixie::detect(numbered.iter().copied()), None);
     assert_eq!(hixie::detect([("Host", b"h".as_slice())].into_iter()), None);
-    assert_eq!(hixie::detect(removed.iter().copied()), Some(Draft::Hixie76));
+    assert_eq!(hixie::detect(keys.iter().copied()), Some(Draft::Hixie76));
 }
 
 #[test]
 fn bad_keys_and_hosts_are_refused() {
     for key in [&b""[..], b"123", b"no digits", b"1 2 3 4", b"99999999999 9", b"99999999999999999999999 "] {
-        let headers = [("Host", &b"h"[..]), ("Sec-WebSocket-Key1", key), ("Sec-WebSocket-Key2", b"1 2")];
-        let refused = hixie::accept(Draft::Hixie76, "GET", "/", headers.into_iter(), false);
+        let keys = [("Host", &b"h"[..]), ("Sec-WebSocket-Key1", key), ("Sec-WebSocket-Key2", b"1 2")];
+        let refused = hixie::accept(Draft::Hixie76, "GET", "/", UPGRADE.into_iter().chain(keys), false);
         assert_eq!(refused, Err(Refusal::Key), "{key:?}");
     }
     for host in [&b""[..], b"a b", b"a\r\nX: y"] {
-        let refused = hixie::accept(Draft::Hixie75, "GET", "/", [("Host", host)].into_iter(), false);
+        let refused = hixie::accept(Draft::Hixie75, "GET", "/", UPGRADE.into_iter().chain([("Host", host)]), false);
         assert_eq!(refused, Err(Refusal::Host), "{host:?}");
     }
     let post = hixie::accept(Draft::Hixie75, "POST", "/", [("Host", &b"h"[..])].into_iter(), false);
     assert_eq!(post, Err(Refusal::Method));
+    for gone in ["Upgrade", "Connection"] {
+        let left = REQUEST_76.iter().copied().filter(|(name, _)| *name != gone);
+        let refused = hixie::accept(Draft::Hixie76, "GET", "/", left, false);
+        assert_eq!(refused, Err(Refusal::UpgradeRemoved), "{gone}");
+    }
+}
+
+#[test]
+fn no_body_but_the_key_bytes() {
+    let with = |draft, name, value: &'static [u8]| {
+        let base = if draft == Draft::Hixie76 { REQUEST_76 } else { REQUEST_75 };
+        hixie::accept(draft, "GET", "/", base.iter().copied().chain([(name, value)]), false).err()
+    };
+    assert_eq!(with(Draft::Hixie76, "Content-Length", b"8"), None);
+    assert_eq!(with(Draft::Hixie75, "Content-Length", b"0"), None);
+    for (draft, name, value) in [
+        (Draft::Hixie76, "Content-Length", &b"0"[..]),
+        (Draft::Hixie76, "Content-Length", b"9"),
+        (Draft::Hixie76, "Transfer-Encoding", b"chunked"),
+        (Draft::Hixie75, "Content-Length", b"8"),
+        (Draft::Hixie75, "Transfer-Encoding", b"chunked"),
+    ] {
+        assert_eq!(with(draft, name, value), Some(Refusal::Body), "{draft:?} {name}");
+    }
+}
+
+#[test]
+fn spaces_at_the_ends_of_a_key_count() {
+    let head =
+        b"GET / HTTP/1.1\r\nSec-WebSocket-Key1:  1 2 \r\nsec-websocket-key2:12\r\nX: Sec-WebSocket-Key1: 7\r\n\r\n";
+    assert_eq!(hixie::untrimmed(head, "Sec-WebSocket-Key1"), Some(&b" 1 2 "[..]));
+    assert_eq!(hixie::untrimmed(head, "Sec-WebSocket-Key2"), Some(&b"12"[..]));
+    assert_eq!(hixie::untrimmed(head, "Sec-WebSocket-Key"), None);
+    let digest = |first: &'static [u8]| {
+        let keys = [("Host", &b"h"[..]), ("Sec-WebSocket-Key1", first), ("Sec-WebSocket-Key2", b"1 2")];
+        let accepted = hixie::accept(Draft::Hixie76, "GET", "/", UPGRADE.into_iter().chain(keys), false);
+        accepted.map(|accepted| accepted.digest([0; 8]))
+    };
+    // 12 / 3, as one who counts them all has it.
+    assert_eq!(digest(b" 1 2 "), digest(b"4 "));
+    assert_ne!(digest(b" 1 2 "), digest(b"1 2"));
 }
 
 /// What a decoder makes of `pieces`, in words, up to the first fault.

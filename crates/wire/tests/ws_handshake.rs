@@ -4,6 +4,9 @@ use throughline_wire::ws::deflate::{Agreed, Settings};
 use throughline_wire::ws::handshake::{
     BadHead, ClientHandshake, HandshakeError, Refusal, accept, parse_request_head, wants_websocket,
 };
+use throughline_wire::ws::{Version, Versions};
+
+const ALL: Versions = Versions::ALL;
 
 /// Headers to replace, with their values.
 type Changes<'a> = &'a [(&'static str, &'a [&'static str])];
@@ -30,7 +33,7 @@ fn request(changed: Changes<'_>) -> Headers {
 #[test]
 fn the_example_of_the_rfc() {
     let headers = request(&[("Sec-WebSocket-Protocol", &["chat", "a,throughline.v1"])]);
-    let accepted = accept("GET", iter(&headers), None).expect("a good handshake");
+    let accepted = accept("GET", iter(&headers), ALL, None).expect("a good handshake");
     assert!(accepted.subprotocol);
     let head = String::from_utf8(accepted.response_head()).expect("text");
     assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
@@ -49,7 +52,7 @@ fn token_lists_and_letter_case() {
         &[("Sec-WebSocket-Version", &[" 13 "])],
     ];
     for changed in good {
-        assert!(accept("GET", iter(&request(changed)), None).is_ok(), "{changed:?}");
+        assert!(accept("GET", iter(&request(changed)), ALL, None).is_ok(), "{changed:?}");
     }
 }
 
@@ -59,7 +62,7 @@ fn refusals() {
         (&[("Upgrade", &[])], Refusal::UpgradeRemoved, 426),
         (&[("Upgrade", &["websockets"])], Refusal::UpgradeRemoved, 426),
         (&[("Connection", &["keep-alive"])], Refusal::UpgradeRemoved, 426),
-        (&[("Sec-WebSocket-Version", &["8"])], Refusal::Version, 426),
+        (&[("Sec-WebSocket-Version", &["9"])], Refusal::Version, 426),
         (&[("Sec-WebSocket-Version", &[])], Refusal::Version, 426),
         (&[("Sec-WebSocket-Version", &["13", "13"])], Refusal::Version, 426),
         (&[("Sec-WebSocket-Key", &[])], Refusal::Key, 400),
@@ -69,14 +72,34 @@ fn refusals() {
         (&[("Sec-WebSocket-Key", &["dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=="])], Refusal::Key, 400),
     ];
     for (changed, refusal, status) in cases {
-        assert_eq!(accept("GET", iter(&request(changed)), None), Err(refusal), "{changed:?}");
+        assert_eq!(accept("GET", iter(&request(changed)), ALL, None), Err(refusal), "{changed:?}");
         assert_eq!(refusal.status(), status);
     }
-    assert_eq!(accept("POST", iter(&request(&[])), None), Err(Refusal::Method));
+    assert_eq!(accept("POST", iter(&request(&[])), ALL, None), Err(Refusal::Method));
     let plain = vec![("Host", "a")];
-    assert_eq!(accept("GET", iter(&plain), None), Err(Refusal::NotAnUpgrade));
+    assert_eq!(accept("GET", iter(&plain), ALL, None), Err(Refusal::NotAnUpgrade));
     assert!(!wants_websocket(iter(&plain)));
     assert!(wants_websocket(iter(&request(&[("Upgrade", &[])]))));
+}
+
+#[test]
+fn versions() {
+    let asked = |value: &'static str, versions| {
+        accept("GET", iter(&request(&[("Sec-WebSocket-Version", &[value])])), versions, None).map(|a| a.version)
+    };
+    for (value, version) in [("13", Version::V13), ("8", Version::V8), ("7", Version::V7)] {
+        assert_eq!(asked(value, ALL), Ok(version));
+        let others = Version::ALL.into_iter().filter(|v| *v != version).collect();
+        assert_eq!(asked(value, others), Err(Refusal::Version), "{value}");
+    }
+    for value in ["hixie-76", "hixie-75", "6", "14", "013", "", "13, 8"] {
+        assert_eq!(asked(value, ALL), Err(Refusal::Version), "{value}");
+    }
+    let told = |refusal: Refusal, versions| refusal.headers(versions).into_iter().map(|(_, v)| v).collect::<Vec<_>>();
+    assert_eq!(told(Refusal::Version, ALL), ["13, 8, 7"]);
+    assert_eq!(told(Refusal::UpgradeRemoved, [Version::V13].into_iter().collect()), ["websocket", "Upgrade", "13"]);
+    assert_eq!(told(Refusal::Version, [Version::Hixie76].into_iter().collect()), [""; 0]);
+    assert_eq!(Version::ALL.into_iter().collect::<Versions>(), ALL);
 }
 
 #[test]
@@ -102,7 +125,7 @@ fn compression_offers() {
     ];
     for (offer, settings, expected) in cases {
         let headers = request(&[("Sec-WebSocket-Extensions", &[offer])]);
-        match accept("GET", iter(&headers), Some(settings)) {
+        match accept("GET", iter(&headers), ALL, Some(settings)) {
             Ok(accepted) => assert_eq!(accepted.deflate, expected, "{offer}"),
             Err(refusal) => assert_eq!((refusal, expected), (Refusal::Extensions, None), "{offer}"),
         }
@@ -138,7 +161,7 @@ fn client_and_server_agree() {
     };
     let head = parse_request_head(&client.request()).expect("HTTP").expect("whole");
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-    let accepted = accept(&head.method, headers, Some(&Settings::default())).expect("a good handshake");
+    let accepted = accept(&head.method, headers, ALL, Some(&Settings::default())).expect("a good handshake");
     let mut answer = accepted.response_head();
     let length = answer.len();
     answer.extend_from_slice(b"\x81\x00");

@@ -82,12 +82,17 @@ fn render_setting(out: &mut String, section: &Section, setting: &Setting) -> fmt
 
 fn values(rule: &Rule) -> String {
     match rule {
-        Rule::Words(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
+        Rule::Words(words) => quoted(words),
+        Rule::Several(words) => format!("a list of some of {}", quoted(words)),
         Rule::Number { unit, min, max } => format!("{unit}, {min} to {max}"),
         Rule::Flag => "`true`, `false`".to_owned(),
         Rule::Text => "text".to_owned(),
         Rule::Origins => "a list of origins".to_owned(),
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Words of a comment in lines of at most 120 columns.

@@ -2,6 +2,7 @@
 //! command line, the checks, and `docs/configuration.md`.
 
 use throughline_engine::ChannelKind;
+use throughline_wire::ws::Versions;
 
 use super::origins::OriginRule;
 use super::raw::Reader;
@@ -259,6 +260,14 @@ settings! {
     /// WebSocket links.
     websocket: WebSocket = "websocket"
     {
+        /// The versions of WebSocket that are spoken. Every browser since 2012 speaks 13. Clients of hixie-76 and hixie-75 do not mask what they
+        /// send, so that a page could make a proxy that does not know WebSocket take a message for a request and keep a forged
+        /// answer; and hixie-75 does not prove that the server understood it. Where no client needs the old versions, write `["13"]`.
+        versions: Versions = "[\"13\", \"8\", \"7\", \"hixie-76\", \"hixie-75\"]",
+            Rule::Several(&["13", "8", "7", "hixie-76", "hixie-75"]), "[\"13\"]";
+        /// How long the eight key bytes of a hixie-76 handshake may take to come once it was answered. Proxies that do not know that version
+        /// drop them; such a connection is closed after this time, with a line in the log.
+        key_ms: u64 = "2000", ms(100, 10_000), "1000";
         /// Whether `permessage-deflate` is agreed to. An event is compressed once for all its receivers, so it costs little
         /// processor time for channels with many subscribers and saves most of the bytes of JSON.
         compression: bool = "true", Rule::Flag, "false";

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use throughline_engine::ChannelKind;
+use throughline_wire::ws::{Version, Versions};
 
 use super::origins::OriginRule;
 use super::raw::Raw;
@@ -26,6 +27,8 @@ pub enum Rule {
     Text,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// A list of these words.
+    Several(&'static [&'static str]),
     /// A list of origins.
     Origins,
 }
@@ -36,13 +39,15 @@ impl fmt::Display for Rule {
             Rule::Number { unit, min, max } => write!(f, "a whole number of {unit}, {min} to {max}"),
             Rule::Flag => f.write_str("true or false"),
             Rule::Text => f.write_str("a text in quotes"),
-            Rule::Words(words) => {
-                let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                write!(f, "one of {}", quoted.join(", "))
-            }
+            Rule::Words(words) => write!(f, "one of {}", quoted(words)),
+            Rule::Several(words) => write!(f, "a list of some of {}", quoted(words)),
             Rule::Origins => f.write_str("a list of origins in quotes, such as [\"https://app.example.com\"]"),
         }
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// A type that settings can have.
@@ -98,6 +103,13 @@ impl Value for ChannelKind {
 impl Value for LogLevel {
     fn read(raw: &Raw, rule: &Rule) -> Result<LogLevel, String> {
         word(raw, rule)
+    }
+}
+
+impl Value for Versions {
+    fn read(raw: &Raw, rule: &Rule) -> Result<Versions, String> {
+        let Raw::List(items) = raw else { return expected(rule) };
+        items.iter().map(|item| word::<Version>(item, rule)).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use throughline_engine::{Channel, Page, Read, ReadLimit};
 use throughline_wire::event::{Eid, Event};
+use throughline_wire::hixie;
 use throughline_wire::http::write_chunk;
 use throughline_wire::message::{Gap, MessageKind, ServerMessage, encode_event, encode_event_text};
 use throughline_wire::ws::{self, Opcode, deflate::Compressor};
@@ -69,7 +70,7 @@ impl Encoder {
         Encoder { message: Vec::new(), packed: Vec::new(), compressors: HashMap::new(), compression_bytes_min }
     }
 
-    /// Appends one whole message. Over HTTP it has to be text.
+    /// Appends one whole message. Over HTTP and in the old drafts it has to be text.
     pub(crate) fn frame(&mut self, framing: Framing, kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) {
         let window_bits = match framing {
             Framing::Http { form, chunked: false } => return form.write(payload, out),
@@ -78,6 +79,7 @@ impl Encoder {
                 form.write(payload, &mut self.packed);
                 return write_chunk(&[&self.packed], out);
             }
+            Framing::Hixie => return hixie::write_text(out, payload),
             Framing::Plain => None,
             Framing::Deflated(window_bits) => Some(window_bits).filter(|_| payload.len() >= self.compression_bytes_min),
         };
@@ -109,7 +111,7 @@ impl Encoder {
         let mut text = std::mem::take(&mut self.message);
         text.clear();
         let kind = match framing {
-            Framing::Http { .. } => {
+            Framing::Hixie | Framing::Http { .. } => {
                 encode_event_text(channel, event, &mut text);
                 MessageKind::Text
             }

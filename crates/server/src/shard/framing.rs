@@ -10,6 +10,8 @@ pub(crate) enum Framing {
     Plain,
     /// WebSocket frames, deflated with a window of 9 to 15 bits.
     Deflated(u8),
+    /// Text between `00` and `FF`: the drafts before version numbers.
+    Hixie,
     /// The body of an HTTP answer.
     Http {
         form: Form,

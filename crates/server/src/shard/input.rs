@@ -302,15 +302,26 @@ fn next_step<S: Sock>(
 ) -> Result<Option<Step>, Violation> {
     let open = link.is_open();
     let Link { inlet, framing, end, .. } = link;
-    let Inlet::WebSocket { decoder, inflater, deflate } = inlet else {
-        *taken = input.len();
-        return Ok(None);
-    };
-    let inflater = if *deflate { Some(inflater.as_deref_mut().unwrap_or(shared)) } else { None };
     let total = input.len();
-    let mut slice = input;
-    let message = decoder.decode(&mut slice, inflater, limit)?;
-    *taken = total - slice.len();
+    let message = match inlet {
+        Inlet::WebSocket { decoder, inflater, deflate } => {
+            let inflater = if *deflate { Some(inflater.as_deref_mut().unwrap_or(shared)) } else { None };
+            let mut slice = input;
+            let message = decoder.decode(&mut slice, inflater, limit)?;
+            *taken = total - slice.len();
+            message
+        }
+        Inlet::Hixie(decoder) => {
+            let mut slice = &*input;
+            let message = decoder.decode(&mut slice, limit)?;
+            *taken = total - slice.len();
+            message
+        }
+        Inlet::Http(_) => {
+            *taken = total;
+            None
+        }
+    };
     let Some(message) = message else { return Ok(None) };
     let echo = matches!(end, End::Echo(_));
     let framing = *framing;

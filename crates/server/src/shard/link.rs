@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use throughline_session::ServerSession;
 use throughline_wire::event::Eid;
+use throughline_wire::hixie;
 use throughline_wire::path::Transport;
 use throughline_wire::ws::{Decoder, deflate::Inflater};
 
@@ -39,6 +40,8 @@ pub(crate) enum Inlet {
         inflater: Option<Box<Inflater>>,
         deflate: bool,
     },
+    /// As the frames of the drafts before version numbers.
+    Hixie(Box<hixie::Decoder>),
     /// As pieces that come by requests of their own.
     Http(Box<Uplink>),
 }

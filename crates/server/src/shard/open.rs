@@ -1,6 +1,7 @@
 //! How a link begins.
 
 use throughline_session::ServerSession;
+use throughline_wire::hixie;
 use throughline_wire::http::Form;
 use throughline_wire::ws::deflate::{Agreed, Inflater};
 use throughline_wire::ws::{Decoder, Role};
@@ -21,6 +22,15 @@ pub enum Purpose {
     Echo,
 }
 
+impl End {
+    fn of(purpose: Purpose, now: Now) -> End {
+        match purpose {
+            Purpose::Session => End::Session(ServerSession::new(now.monotonic)),
+            Purpose::Echo => End::Echo(now.monotonic),
+        }
+    }
+}
+
 /// What a link on one of the HTTP transports begins with.
 #[derive(Debug)]
 pub struct HttpLink {
@@ -39,10 +49,6 @@ pub struct HttpLink {
 impl<S: Sock> Shard<S> {
     /// Takes over a connection whose WebSocket handshake is done.
     pub fn open(&mut self, now: Now, sock: S, purpose: Purpose, deflate: Option<Agreed>) -> LinkId {
-        let end = match purpose {
-            Purpose::Session => End::Session(ServerSession::new(now.monotonic)),
-            Purpose::Echo => End::Echo(now.monotonic),
-        };
         let framing = Framing::of(deflate.as_ref());
         let decoder = Decoder::new(Role::Server, deflate.is_some());
         let own = |agreed: &Agreed| Box::new(Inflater::new(agreed.client_max_window_bits, true));
@@ -51,7 +57,14 @@ impl<S: Sock> Shard<S> {
             deflate: deflate.is_some(),
             inflater: deflate.as_ref().filter(|agreed| agreed.client_context_takeover).map(own),
         };
-        self.insert(Link::new(sock, self.generation, Transport::WebSocket, framing, inlet, end))
+        self.insert(Link::new(sock, self.generation, Transport::WebSocket, framing, inlet, End::of(purpose, now)))
+    }
+
+    /// The same for the drafts before version numbers, whose frames carry nothing but text.
+    pub fn open_hixie(&mut self, now: Now, sock: S, purpose: Purpose) -> LinkId {
+        let inlet = Inlet::Hixie(Box::new(hixie::Decoder::new()));
+        let end = End::of(purpose, now);
+        self.insert(Link::new(sock, self.generation, Transport::WebSocket, Framing::Hixie, inlet, end))
     }
 
     /// Says where the client of a link is, before anything is heard of it.

@@ -9,10 +9,11 @@ use throughline_engine::store::Store;
 use throughline_engine::{ChannelAttributes, ChannelKind, Publish, Settings};
 use throughline_wire::event::{Body, Data};
 use throughline_wire::message::{ClientMessage, From};
-use throughline_wire::ws::Opcode;
+use throughline_wire::ws::{self, Opcode};
 
 use super::*;
 
+mod hixie;
 mod http;
 
 const NOW: Now = Now { monotonic: 0, unix: 1_700_000_000_000 };

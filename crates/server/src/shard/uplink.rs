@@ -118,7 +118,7 @@ impl<S: Sock> Shard<S> {
     fn uplink(&mut self, id: LinkId) -> Option<&mut Uplink> {
         match &mut self.link_mut(id)?.inlet {
             Inlet::Http(uplink) => Some(uplink),
-            Inlet::WebSocket { .. } => None,
+            Inlet::WebSocket { .. } | Inlet::Hixie(_) => None,
         }
     }
 }

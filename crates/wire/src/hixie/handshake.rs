@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use md5::{Digest as _, Md5};
 
 use crate::message::SUBPROTOCOL;
+use crate::ws::Version;
 use crate::ws::handshake::{has_token, is_token, only, values};
 
 /// Bytes that follow the request of a -76 client.
@@ -20,11 +21,26 @@ pub enum Draft {
     Hixie76,
 }
 
-/// Why a handshake of the drafts is refused. The status of the answer is 400, or 405 for the method.
+impl Draft {
+    /// The same among all versions.
+    pub const fn version(self) -> Version {
+        match self {
+            Draft::Hixie75 => Version::Hixie75,
+            Draft::Hixie76 => Version::Hixie76,
+        }
+    }
+}
+
+/// Why a handshake of the drafts is refused. The status of the answer is 400, 405 for the method, 426 for an upgrade
+/// that was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The method is not GET.
     Method,
+    /// Something on the way removed `Upgrade` or `Connection`: an answer would not make a tunnel of the connection.
+    UpgradeRemoved,
+    /// The request has a body of another length than that of the key bytes.
+    Body,
     /// `Host` is missing, repeated or holds what no host holds.
     Host,
     /// `Sec-WebSocket-Key1` or `Sec-WebSocket-Key2` is no key: its digits over its spaces make no number of 32 bits.
@@ -36,6 +52,10 @@ impl Refusal {
     pub const fn message(self) -> &'static str {
         match self {
             Refusal::Method => "a WebSocket handshake is a GET request",
+            Refusal::UpgradeRemoved => {
+                "this is a WebSocket handshake without its Upgrade and Connection headers: a proxy on the way removed them"
+            }
+            Refusal::Body => "a WebSocket handshake has no body but the eight key bytes of hixie-76",
             Refusal::Host => "a WebSocket handshake needs one Host header",
             Refusal::Key => {
                 "Sec-WebSocket-Key1 and Sec-WebSocket-Key2 have to be there once each, and the number that their digits \
@@ -66,6 +86,16 @@ impl Accepted {
     }
 }
 
+/// The value of the first header called `name` in a request's head, without the one space behind the colon but with
+/// all others: those of a key count, and a parser of HTTP takes them away.
+pub fn untrimmed<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|b| *b == b'\n').skip(1).find_map(|line| {
+        let (found, value) = line.split_at_checked(line.iter().position(|b| *b == b':')?)?;
+        let value = value.strip_prefix(b": ").or_else(|| value.strip_prefix(b":"))?;
+        found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.strip_suffix(b"\r").unwrap_or(value))
+    })
+}
+
 /// Which draft a request speaks: one that asks for WebSocket without naming a version. Also when something on the way
 /// has removed `Upgrade` from a -76 request, which its keys betray.
 pub fn detect<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> Option<Draft> {
@@ -81,7 +111,8 @@ pub fn detect<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) ->
 }
 
 /// Checks a request that [`detect`] found to be of `draft`. `target` is its path with query; `secure` tells whether the
-/// client believes to speak over TLS, which the answer has to confirm in the location it names.
+/// client believes to speak over TLS, which the answer has to confirm in the location it names. The spaces at the ends of
+/// the keys count where the headers still have them.
 pub fn accept<'a>(
     draft: Draft,
     method: &str,
@@ -91,6 +122,13 @@ pub fn accept<'a>(
 ) -> Result<Accepted, Refusal> {
     if method != "GET" {
         return Err(Refusal::Method);
+    }
+    let upgrade = has_token(headers.clone(), "upgrade", "websocket");
+    if !upgrade || !has_token(headers.clone(), "connection", "upgrade") {
+        return Err(Refusal::UpgradeRemoved);
+    }
+    if !body_fits(draft, headers.clone()) {
+        return Err(Refusal::Body);
     }
     let host = only(values(headers.clone(), "host")).and_then(visible).ok_or(Refusal::Host)?;
     let numbers = match draft {
@@ -124,6 +162,17 @@ pub fn accept<'a>(
     Ok(Accepted { draft, head, numbers })
 }
 
+/// True when no body is announced, or the key bytes as one.
+fn body_fits<'a>(draft: Draft, headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> bool {
+    let mut lengths = values(headers.clone(), "content-length");
+    let fits = match (lengths.next(), draft) {
+        (None, _) => true,
+        (Some(length), Draft::Hixie75) => length == b"0",
+        (Some(length), Draft::Hixie76) => length == b"8",
+    };
+    fits && lengths.next().is_none() && values(headers, "transfer-encoding").next().is_none()
+}
+
 /// A header's value, if it can stand in an answer.
 fn visible(value: &[u8]) -> Option<&str> {
     str::from_utf8(value).ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()))
@@ -140,7 +189,8 @@ fn protocol<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, name: &str) 
 
 /// The number in a key: its digits, divided by its spaces (section 5.2 of -76).
 fn number<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, name: &str) -> Result<u32, Refusal> {
-    let key = only(values(headers, name)).ok_or(Refusal::Key)?;
+    let keys = headers.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let key = only(keys).ok_or(Refusal::Key)?;
     let spaces = key.iter().filter(|b| **b == b' ').count() as u64;
     let digits: String = key.iter().filter(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
     match digits.parse::<u64>() {

@@ -9,10 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use super::{accept_value, has_token, only, values};
 use crate::message::SUBPROTOCOL;
 use crate::ws::deflate::{Agreed, Settings, agree};
+use crate::ws::{Version, Versions};
 
 /// A handshake that is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
+    /// Which version the client speaks: one with a number.
+    pub version: Version,
     /// The client offered our subprotocol, and the answer selects it.
     pub subprotocol: bool,
     /// permessage-deflate, if it was offered and wanted.
@@ -30,7 +33,7 @@ pub enum Refusal {
     NotAnUpgrade,
     /// A handshake from which something on the way removed `Upgrade` or `Connection`.
     UpgradeRemoved,
-    /// Another version of WebSocket, or more than one.
+    /// A version of WebSocket that is not spoken, or more than one.
     Version,
     /// `Sec-WebSocket-Key` is missing, repeated or not 16 bytes in base64.
     Key,
@@ -67,23 +70,30 @@ impl Refusal {
                 "this is a WebSocket handshake without its Upgrade and Connection headers: a proxy on the way removed \
                  them; enable upgrades for this path there, or connect over TLS"
             }
-            Refusal::Version => "only Sec-WebSocket-Version 13 is supported",
+            Refusal::Version => {
+                "this version of WebSocket is not spoken here: the answer's Sec-WebSocket-Version lists those that are"
+            }
             Refusal::Key => "Sec-WebSocket-Key has to be there once and be 16 bytes in base64",
             Refusal::Extensions => "Sec-WebSocket-Extensions breaks the grammar of RFC 6455 section 9.1",
         }
     }
 
-    /// Names and values of the headers that the answer must have.
-    pub fn headers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        const UPGRADE: [(&str, &str); 3] =
-            [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")];
-        let headers: &'static [_] = match self {
-            Refusal::Method => &[("Allow", "GET")],
-            Refusal::NotAnUpgrade | Refusal::UpgradeRemoved => &UPGRADE,
-            Refusal::Version => &[("Sec-WebSocket-Version", "13")],
-            Refusal::Key | Refusal::Extensions => &[],
-        };
-        headers.iter().copied()
+    /// Names and values of the headers that the answer must have, of a server that speaks `versions`.
+    pub fn headers(self, versions: Versions) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::with_capacity(3);
+        match self {
+            Refusal::Method => headers.push(("Allow", "GET".into())),
+            Refusal::NotAnUpgrade | Refusal::UpgradeRemoved => {
+                headers.push(("Upgrade", "websocket".into()));
+                headers.push(("Connection", "Upgrade".into()));
+            }
+            Refusal::Version | Refusal::Key | Refusal::Extensions => {}
+        }
+        let numbers = versions.header();
+        if self.status() == 426 && !numbers.is_empty() {
+            headers.push(("Sec-WebSocket-Version", numbers));
+        }
+        headers
     }
 }
 
@@ -91,16 +101,17 @@ impl Refusal {
 pub fn wants_websocket<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
     let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
     headers.into_iter().any(|(name, value)| {
-        is(name, "sec-websocket-key")
-            || is(name, "sec-websocket-version")
+        ["sec-websocket-key", "sec-websocket-key1", "sec-websocket-version"].iter().any(|known| is(name, known))
             || has_token(core::iter::once((name, value)), "upgrade", "websocket")
     })
 }
 
-/// Checks a handshake (RFC 6455 section 4.2.1). `deflate` is what the server is ready for; `None` declines compression.
+/// Checks a handshake of one of `versions` with a number (RFC 6455 section 4.2.1). `deflate` is what the server is ready
+/// for; `None` declines compression.
 pub fn accept<'a>(
     method: &str,
     headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    versions: Versions,
     deflate: Option<&Settings>,
 ) -> Result<Accepted, Refusal> {
     if method != "GET" {
@@ -111,9 +122,8 @@ pub fn accept<'a>(
         let meant = wants_websocket(headers);
         return Err(if meant { Refusal::UpgradeRemoved } else { Refusal::NotAnUpgrade });
     }
-    if only(values(headers.clone(), "sec-websocket-version")) != Some(b"13") {
-        return Err(Refusal::Version);
-    }
+    let version = only(values(headers.clone(), "sec-websocket-version")).and_then(|value| versions.numbered(value));
+    let version = version.ok_or(Refusal::Version)?;
     let key = only(values(headers.clone(), "sec-websocket-key")).ok_or(Refusal::Key)?;
     // Sixteen bytes are 24 characters; a longer value is refused before it is decoded.
     if key.len() != 24 || !STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) {
@@ -128,7 +138,7 @@ pub fn accept<'a>(
     let subprotocol = values(headers, "sec-websocket-protocol")
         .flat_map(|value| value.split(|b| *b == b','))
         .any(|offer| offer.trim_ascii() == SUBPROTOCOL.as_bytes());
-    Ok(Accepted { subprotocol, deflate, accept: accept_value(key), extensions })
+    Ok(Accepted { version, subprotocol, deflate, accept: accept_value(key), extensions })
 }
 
 impl Accepted {
