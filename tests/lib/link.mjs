@@ -5,11 +5,11 @@ import WebSocket from "ws";
 
 export class Link {
   /** Opens a link and waits for the welcome. `session` resumes one; without `keep`, only `onmessage` sees what comes. */
-  static async open(url, { session, keep = true, onmessage = () => {} } = {}) {
+  static async open(url, { session, keep = true, onmessage = () => {}, tls = {} } = {}) {
     const link = new Link();
     link.keep = keep;
     link.onmessage = onmessage;
-    link.socket = new WebSocket(url, "throughline.v1");
+    link.socket = new WebSocket(url, "throughline.v1", tls);
     link.received = [];
     link.waiting = new Set();
     link.socket.on("message", (data, binary) => link.take(data, binary));

@@ -93,6 +93,6 @@ export async function run(file, args, { input, status = 0, env } = {}) {
   const program = new Program(file, args, { input: input !== undefined, env });
   if (input !== undefined) program.child.stdin.end(input);
   const exit = await program.ended;
-  if (exit !== status) throw new Error(`${program.command} ended with ${exit}, not ${status}\n${program.stderr}`);
+  if (status !== null && exit !== status) throw new Error(`${program.command} ended with ${exit}, not ${status}\n${program.stderr}`);
   return { lines: program.lines, stderr: program.stderr };
 }

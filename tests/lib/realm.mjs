@@ -34,7 +34,7 @@ export class Realm {
 
   /** Waits until the server listens. */
   async ready() {
-    const url = await this.server.until((lines) => lines.map((line) => /^listening on (http:\S+)$/.exec(line)?.[1]).find(Boolean));
+    const url = await this.server.until((lines) => lines.map((line) => /^listening on (https?:\S+)$/.exec(line)?.[1]).find(Boolean));
     this.url = url.replace(/\/$/, "");
     this.listen = new URL(this.url).host;
   }

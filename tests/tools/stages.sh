@@ -129,6 +129,10 @@ stage_legacy() {
     system_tests tests/legacy
 }
 
+stage_tls() {
+    system_tests tests/tls tests/testssl
+}
+
 stage_browsers() {
     system_tests tests/page tests/main-job
 }

@@ -20,7 +20,7 @@ pub use document::render;
 pub use origins::{BadOrigin, Grant, Origin, OriginRule};
 pub use raw::ConfigError;
 pub use settings::{
-    ChannelDefaults, Config, Limits, LongPoll, Origins, SECTIONS, SETTINGS, Section, Setting, Storage, Timeouts,
+    ChannelDefaults, Config, Limits, LongPoll, Origins, SECTIONS, SETTINGS, Section, Setting, Storage, Timeouts, Tls,
     WebSocket,
 };
 pub use value::{LogLevel, Rule, UnknownLevel};

@@ -10,6 +10,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use throughline_wire::hixie;
 use throughline_wire::ws::handshake::{self, RequestHead};
 use tokio::io::AsyncWriteExt;
@@ -27,6 +29,8 @@ use tokio::net::TcpStream;
 use crate::http::{self, Body, cors};
 use crate::runtime::{Local, Phase, WebSocketStart};
 use crate::shard::{Network, Purpose};
+use crate::socket::Stream;
+use crate::tls::{HANDSHAKE_RECORD, TlsStream};
 use crate::transport::{self, Outcome, StreamStart};
 use crate::upgrade::{self, Accepted, Handshake};
 use replay::Replay;
@@ -36,22 +40,21 @@ const HEAD_READ_BYTES: usize = 4096;
 
 /// Serves a connection to its end.
 pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::Result<()> {
-    let stream = TcpStream::from_std(socket)?;
-    let peer = stream.peer_addr().ok().map(|address| address.ip());
+    let tcp = TcpStream::from_std(socket)?;
+    let peer = tcp.peer_addr().ok().map(|address| address.ip());
     let limit = Duration::from_millis(local.http.config.timeouts.head_ms);
     let mut phase = local.phase.clone();
     let first = tokio::select! {
-        first = tokio::time::timeout(limit, first_bytes(local, &stream)) => first,
+        first = tokio::time::timeout(limit, first_bytes(local, tcp)) => first,
         _ = phase.wait_for(|p| *p != Phase::Running) => return Ok(()),
     };
     let Ok(first) = first else {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time (timeouts.head_ms)"));
     };
-    let (bytes, head) = first?;
+    let First { stream, mut bytes, head } = first?;
     if let Some(head) = head
-        && let Some((start, accepted)) = sniff(local, peer, &head, &bytes)
+        && let Some((start, accepted)) = sniff(local, Path { peer, secure: stream.is_secure() }, &head, &bytes)
     {
-        let mut bytes = bytes;
         bytes.drain(..head.len);
         return begin(local, stream, start, accepted, bytes).await;
     }
@@ -62,7 +65,7 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
 /// Answers a handshake and opens its link. `early` are bytes that came behind the request.
 async fn begin(
     local: &Rc<Local>,
-    mut stream: TcpStream,
+    mut stream: Stream,
     start: WebSocketStart,
     accepted: Accepted,
     mut early: Vec<u8>,
@@ -75,33 +78,91 @@ async fn begin(
             }
         }
     }
+    stream.flush().await?;
     local.link(stream, start, &mut early);
     Ok(())
 }
 
+/// What a connection began with.
+struct First {
+    stream: Stream,
+    bytes: Vec<u8>,
+    /// A whole head of a request, which lies at the front of the bytes.
+    head: Option<RequestHead>,
+}
+
 /// Reads until a request's head is whole, or is none.
-async fn first_bytes(local: &Local, stream: &TcpStream) -> io::Result<(Vec<u8>, Option<RequestHead>)> {
+async fn first_bytes(local: &Local, tcp: TcpStream) -> io::Result<First> {
     let mut bytes = Vec::new();
-    loop {
-        stream.readable().await?;
-        let mut buffer = local.buffer.borrow_mut();
-        match stream.try_read(&mut buffer[..HEAD_READ_BYTES]) {
-            Ok(0) => return Ok((bytes, None)),
-            Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(e) => return Err(e),
+    let mut stream = Stream::Tcp(tcp);
+    let mut more = read_some(local, &stream, &mut bytes).await?;
+    if let Some(certificates) = &local.certificates {
+        if bytes.first() == Some(&HANDSHAKE_RECORD) {
+            stream = Box::pin(begin_tls(local, stream, certificates.current(), std::mem::take(&mut bytes))).await?;
+            more = read_some(local, &stream, &mut bytes).await?;
+        } else if more && !certificates.plain() {
+            stream.write_all(&http::plain_response()).await?;
+            stream.shutdown().await?;
+            return Err(io::Error::other("a client without TLS was refused (tls.plain)"));
         }
+    }
+    loop {
         // What is no HTTP head gets its answer from hyper.
-        match handshake::parse_request_head(&bytes) {
-            Ok(None) => {}
-            Ok(head) => return Ok((bytes, head)),
-            Err(_) => return Ok((bytes, None)),
+        let head = match handshake::parse_request_head(&bytes) {
+            Ok(None) if more => {
+                more = read_some(local, &stream, &mut bytes).await?;
+                continue;
+            }
+            Ok(head) => head,
+            Err(_) => None,
+        };
+        return Ok(First { stream, bytes, head });
+    }
+}
+
+/// Reads what is there once something is; false at the end.
+async fn read_some(local: &Local, stream: &Stream, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        poll_fn(|cx| stream.poll_readable(cx)).await;
+        let mut buffer = local.buffer.borrow_mut();
+        match stream.read(&mut buffer[..HEAD_READ_BYTES]) {
+            Ok(n) => {
+                bytes.extend_from_slice(&buffer[..n]);
+                return Ok(n > 0);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
         }
     }
 }
 
+/// Makes a connection one that speaks TLS. Handshakes are computed one at a time on a shard: a crowd of them does not keep
+/// others from their turn.
+async fn begin_tls(local: &Local, stream: Stream, config: Arc<ServerConfig>, first: Vec<u8>) -> io::Result<Stream> {
+    let Stream::Tcp(tcp) = stream else { return Ok(stream) };
+    let tls = TlsStream::new(tcp, config, first)?;
+    loop {
+        let turn = local.handshakes.acquire().await;
+        let complete = tls.handshake()?;
+        tokio::task::yield_now().await;
+        drop(turn);
+        if complete {
+            return Ok(Stream::Tls(Box::new(tls)));
+        }
+        tls.more(&local.buffer).await?;
+    }
+}
+
+/// How a connection came.
+#[derive(Clone, Copy)]
+struct Path {
+    peer: Option<IpAddr>,
+    /// With TLS.
+    secure: bool,
+}
+
 /// A WebSocket handshake that succeeds; all others are answered by the HTTP service.
-fn sniff(local: &Local, peer: Option<IpAddr>, head: &RequestHead, bytes: &[u8]) -> Option<(WebSocketStart, Accepted)> {
+fn sniff(local: &Local, came: Path, head: &RequestHead, bytes: &[u8]) -> Option<(WebSocketStart, Accepted)> {
     let (path, query) = head.target.split_once('?').map_or((&*head.target, None), |(path, query)| (path, Some(query)));
     let purpose = upgrade::purpose(path)?;
     let mut headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
@@ -110,9 +171,9 @@ fn sniff(local: &Local, peer: Option<IpAddr>, head: &RequestHead, bytes: &[u8]) 
     }
     legacy::restore_keys(bytes, &mut headers);
     let method = &head.method;
-    let handshake = Handshake { purpose, http_1_0: false, method, path, query, secure: false, headers: &headers };
+    let handshake = Handshake { purpose, http_1_0: false, method, path, query, secure: came.secure, headers: &headers };
     let accepted = upgrade::accept(&local.http, &handshake).ok()?;
-    Some((start(purpose, peer, &handshake, &accepted), accepted))
+    Some((start(purpose, came.peer, &handshake, &accepted), accepted))
 }
 
 fn start(purpose: Purpose, peer: Option<IpAddr>, handshake: &Handshake<'_>, accepted: &Accepted) -> WebSocketStart {
@@ -129,15 +190,19 @@ enum Takeover {
 
 /// A connection that speaks HTTP, as its requests see it.
 struct Wire {
-    peer: Option<IpAddr>,
+    came: Path,
     takeover: Cell<Option<Takeover>>,
     /// True while earlier answers are not written yet.
     behind: Rc<Cell<bool>>,
 }
 
-async fn serve_http(local: &Rc<Local>, stream: TcpStream, peer: Option<IpAddr>, first: Vec<u8>) -> io::Result<()> {
+async fn serve_http(local: &Rc<Local>, stream: Stream, peer: Option<IpAddr>, first: Vec<u8>) -> io::Result<()> {
     let timeouts = &local.http.config.timeouts;
-    let wire = Rc::new(Wire { peer, takeover: Cell::new(None), behind: Rc::default() });
+    let wire = Rc::new(Wire {
+        came: Path { peer, secure: stream.is_secure() },
+        takeover: Cell::new(None),
+        behind: Rc::default(),
+    });
     let patience = Duration::from_millis(timeouts.body_ms);
     let behind = Rc::clone(&wire.behind);
     let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, behind, stalled: None });
@@ -192,12 +257,12 @@ async fn answer(
     let takeover = if request.method() == Method::OPTIONS {
         return Ok(http::serve(request, &local.http).await);
     } else if let Some(purpose) = upgrade::purpose(path) {
-        match handshake_by_hyper(&local, purpose, wire.peer, &request) {
+        match handshake_by_hyper(&local, purpose, wire.came, &request) {
             Ok((start, accepted)) => Takeover::WebSocket(start, accepted, request.into_body()),
             Err(refused) => return Ok(*refused),
         }
     } else if let Some(kind) = transport::Kind::of(path) {
-        match transport::serve(&local, kind, wire.peer, request).await {
+        match transport::serve(&local, kind, wire.came.peer, request).await {
             Outcome::Stream(start) => Takeover::Stream(start),
             Outcome::Answer(response) => return Ok(response),
         }
@@ -212,7 +277,7 @@ async fn answer(
 fn handshake_by_hyper(
     local: &Local,
     purpose: Purpose,
-    peer: Option<IpAddr>,
+    came: Path,
     request: &Request<Incoming>,
 ) -> Result<(WebSocketStart, Accepted), Box<Response<Body>>> {
     // The map's own iterator cannot be cloned, and a handshake is looked through several times.
@@ -223,7 +288,7 @@ fn handshake_by_hyper(
         http_1_0,
         method: request.method().as_str(),
         path: request.uri().path(),
-        secure: false,
+        secure: came.secure,
         query: request.uri().query(),
         headers: &headers,
     };
@@ -236,5 +301,5 @@ fn handshake_by_hyper(
         }
         Box::new(response)
     })?;
-    Ok((start(purpose, peer, &handshake, &accepted), accepted))
+    Ok((start(purpose, came.peer, &handshake, &accepted), accepted))
 }

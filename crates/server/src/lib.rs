@@ -14,7 +14,9 @@ mod realm;
 mod runtime;
 pub mod shard;
 mod socket;
+mod tls;
 mod transport;
 mod upgrade;
 
 pub use realm::{Realm, StartError, run};
+pub use tls::TlsError;

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::rare::Rare;
 use crate::runtime::{Phase, ShardHandle, ShardStart};
 use crate::shard::{Common, ShardSettings};
+use crate::tls::{Certificates, TlsError};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -46,6 +47,8 @@ pub enum StartError {
     Store(StoreOpenError),
     /// The engine did not accept what the disk or the configuration holds.
     Engine(EngineError),
+    /// The certificates cannot be used.
+    Tls(TlsError),
     /// The system gave no thread or runtime.
     System(io::Error),
 }
@@ -59,6 +62,7 @@ impl fmt::Display for StartError {
             StartError::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             StartError::Store(error) => error.fmt(f),
             StartError::Engine(error) => error.fmt(f),
+            StartError::Tls(error) => error.fmt(f),
             StartError::System(error) => write!(f, "the system refused: {error}"),
         }
     }
@@ -70,6 +74,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Realm {
     address: SocketAddr,
+    certificates: Option<Arc<Certificates>>,
     stop: mpsc::Sender<()>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -78,6 +83,7 @@ impl Realm {
     /// Opens the store, starts the shards and listens.
     pub fn start(config: Config) -> Result<Realm, StartError> {
         raise_descriptor_limit(config.limits.connections_max);
+        let certificates = Certificates::load(&config).map_err(StartError::Tls)?.map(Arc::new);
         let listener = listen(&config.listen)?;
         let address = listener.local_addr().ok().and_then(|address| address.as_socket());
         let address = address.ok_or_else(|| StartError::System(io::Error::other("the listener has no address")))?;
@@ -85,7 +91,8 @@ impl Realm {
         let seed = getrandom::u64().map_err(|e| StartError::System(io::Error::other(e)))?;
         let engine = Engine::open(config.engine_settings(), store, &config.configured_channels(), seed, unix_ms())
             .map_err(StartError::Engine)?;
-        let parts = Parts { config: Arc::new(config), engine, metrics: Arc::new(Metrics::new()) };
+        let metrics = Arc::new(Metrics::new());
+        let parts = Parts { config: Arc::new(config), engine, metrics, certificates: certificates.clone() };
         let shards = parts.start_shards().map_err(StartError::System)?;
         let max = parts.config.limits.connections_max;
         let acceptor = Acceptor::start(listener, max, shards).map_err(StartError::System)?;
@@ -97,12 +104,25 @@ impl Realm {
             }
         };
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(body).map_err(StartError::System)?;
-        Ok(Realm { address, stop, keeper: Some(keeper) })
+        Ok(Realm { address, certificates, stop, keeper: Some(keeper) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients find it: the address with its scheme.
+    pub fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Reads the certificates again; they are also read when their files change.
+    pub fn reload(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
+        }
     }
 
     /// Stops: no new connections, clients are told and given what is theirs, the store is closed. Waits for all of it.
@@ -137,8 +157,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let realm = Realm::start(config)?;
     let mut stdout = io::stdout();
     // A closed standard output is no reason not to serve.
-    let _ = writeln!(stdout, "listening on http://{}", realm.address()).and_then(|()| stdout.flush());
-    runtime.block_on(signals.wait());
+    let _ = writeln!(stdout, "listening on {}", realm.url()).and_then(|()| stdout.flush());
+    while runtime.block_on(signals.wait()) == Signal::Reload {
+        realm.reload();
+    }
     tracing::info!("stopping: telling clients, giving them what is theirs");
     realm.stop();
     Ok(())
@@ -147,18 +169,31 @@ pub fn run(config: Config) -> Result<(), StartError> {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+/// What a signal asks for.
+#[derive(PartialEq, Eq)]
+enum Signal {
+    Stop,
+    Reload,
 }
 
 impl Signals {
     fn new() -> io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
         }
     }
 }
@@ -216,6 +251,7 @@ struct Parts {
     config: Arc<Config>,
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// The shards and the switch that they listen to.
@@ -245,6 +281,7 @@ impl Parts {
                 settings: shard_settings(&self.config),
                 common: common.clone(),
                 http: Arc::clone(&http),
+                certificates: self.certificates.clone(),
                 clock,
                 phase: watched.clone(),
             };
@@ -258,6 +295,9 @@ impl Parts {
     fn keep_house(&self, stop: &mpsc::Receiver<()>) {
         while stop.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
             self.engine.expire(unix_ms());
+            if let Some(certificates) = &self.certificates {
+                certificates.look();
+            }
         }
     }
 

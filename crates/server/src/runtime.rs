@@ -14,8 +14,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use throughline_wire::ws::Version;
 use throughline_wire::ws::deflate::Agreed;
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 use crate::clock::Clock;
@@ -26,6 +25,7 @@ use crate::shard::{
     Common, HttpLink, LinkId, Mail, Mailbox, Network, PieceDone, Purpose, ReadRequest, Shard, ShardSettings,
 };
 use crate::socket::Stream;
+use crate::tls::Certificates;
 use crate::transport::{Place, PollSlot, Reserved, StreamStart};
 
 /// Bytes read from one connection before another has its turn.
@@ -54,6 +54,7 @@ pub(crate) struct ShardStart {
     pub(crate) settings: ShardSettings,
     pub(crate) common: Common,
     pub(crate) http: Arc<HttpContext>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) clock: Clock,
     pub(crate) phase: watch::Receiver<Phase>,
 }
@@ -123,6 +124,9 @@ pub(crate) struct Local {
     load: Arc<AtomicUsize>,
     pub(crate) clock: Clock,
     pub(crate) http: Arc<HttpContext>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
+    /// One TLS handshake is computed at a time, and others have their turn before the next.
+    pub(crate) handshakes: Semaphore,
     pub(crate) phase: watch::Receiver<Phase>,
     /// Lines of the log about key bytes that did not come.
     pub(crate) keys_lost: Rare,
@@ -159,7 +163,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
     let work = Arc::new(Notify::new());
     let wake = Arc::clone(&work);
     let mailbox = Arc::new(Mailbox::new(move || wake.notify_one()));
-    let ShardStart { settings, common, http, clock, phase } = start;
+    let ShardStart { settings, common, http, certificates, clock, phase } = start;
     let shard = Shard::new(&common, settings, Arc::clone(&mailbox), session_ids(), clock.now());
     let local = Rc::new(Local {
         shard: RefCell::new(shard),
@@ -172,6 +176,8 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         load,
         clock,
         http,
+        certificates,
+        handshakes: Semaphore::new(1),
         phase: phase.clone(),
         keys_lost: Rare::default(),
     });
@@ -219,17 +225,16 @@ impl Local {
     /// behind the handshake.
     pub(crate) fn link(
         self: &Rc<Self>,
-        socket: TcpStream,
+        socket: Stream,
         WebSocketStart { purpose, version, deflate, network }: WebSocketStart,
         early: &mut [u8],
     ) {
         let now = self.clock.now();
         let id = {
             let mut shard = self.shard.borrow_mut();
-            let stream = Stream::Tcp(socket);
             let id = match version.has_number() {
-                true => shard.open(now, stream, purpose, deflate),
-                false => shard.open_hixie(now, stream, purpose),
+                true => shard.open(now, socket, purpose, deflate),
+                false => shard.open_hixie(now, socket, purpose),
             };
             shard.set_network(id, network);
             shard.on_bytes(now, id, early);
@@ -241,9 +246,9 @@ impl Local {
     }
 
     /// Opens a link on a connection whose request asked for a stream, and has it read to its end.
-    pub(crate) fn stream_link(self: &Rc<Self>, socket: TcpStream, start: StreamStart) {
+    pub(crate) fn stream_link(self: &Rc<Self>, socket: Stream, start: StreamStart) {
         let StreamStart { http, piece, reserved } = start;
-        let id = self.http_link(Stream::Tcp(socket), http, piece);
+        let id = self.http_link(socket, http, piece);
         reserved.fill(Place { mailbox: Arc::clone(&self.mailbox), link: id, slot: None });
         let reading = Rc::clone(self).read_loop(id);
         spawn_local(async move {

@@ -87,6 +87,7 @@ fn values(rule: &Rule) -> String {
         Rule::Number { unit, min, max } => format!("{unit}, {min} to {max}"),
         Rule::Flag => "`true`, `false`".to_owned(),
         Rule::Text => "text".to_owned(),
+        Rule::Texts => "a list of texts".to_owned(),
         Rule::Origins => "a list of origins".to_owned(),
     }
 }

@@ -257,6 +257,28 @@ settings! {
         drain_ms: u64 = "10000", ms(0, 600_000), "30000";
     }
 
+    /// TLS. Without certificates the realm speaks plain HTTP only. With them it serves both on its one address: a
+    /// connection's first byte tells which it is. The files are read again when they change and on SIGHUP, and
+    /// connections that live are not disturbed by it.
+    tls: Tls = "tls"
+    {
+        /// Files with a certificate and the certificates that lead from it to a root, in PEM. A client is served with the first that
+        /// holds the name it asks for (SNI), else with the first of all.
+        certificates: Vec<String> = "[]", Rule::Texts, "[\"/etc/throughline/fullchain.pem\"]";
+        /// Files with the private keys of `certificates`, in PEM, in the same order.
+        keys: Vec<String> = "[]", Rule::Texts, "[\"/etc/throughline/privkey.pem\"]";
+        /// Whether the realm makes itself a certificate for `localhost`, `127.0.0.1` and `::1`, for development. It is kept in the
+        /// data directory, so that it is accepted once; no browser trusts it unasked.
+        self_signed: bool = "false", Rule::Flag, "true";
+        /// Whether connections without TLS are served too. When they are not, a request that comes without it is
+        /// answered with 400 and the reason.
+        plain: bool = "true", Rule::Flag, "false";
+        /// Files with root certificates, in PEM. When there are any, clients have to show a certificate that leads to one of them.
+        client_roots: Vec<String> = "[]", Rule::Texts, "[\"/etc/throughline/clients.pem\"]";
+        /// Whether a client without a certificate is served in spite of `client_roots`; a wrong one is refused.
+        client_optional: bool = "false", Rule::Flag, "true";
+    }
+
     /// WebSocket links.
     websocket: WebSocket = "websocket"
     {

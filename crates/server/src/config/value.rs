@@ -29,6 +29,8 @@ pub enum Rule {
     Words(&'static [&'static str]),
     /// A list of these words.
     Several(&'static [&'static str]),
+    /// A list of texts that are not empty.
+    Texts,
     /// A list of origins.
     Origins,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Rule {
             Rule::Text => f.write_str("a text in quotes"),
             Rule::Words(words) => write!(f, "one of {}", quoted(words)),
             Rule::Several(words) => write!(f, "a list of some of {}", quoted(words)),
+            Rule::Texts => f.write_str("a list of texts in quotes"),
             Rule::Origins => f.write_str("a list of origins in quotes, such as [\"https://app.example.com\"]"),
         }
     }
@@ -86,6 +89,17 @@ impl Value for String {
             Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
             _ => expected(rule),
         }
+    }
+}
+
+impl Value for Vec<String> {
+    fn read(raw: &Raw, rule: &Rule) -> Result<Vec<String>, String> {
+        let Raw::List(items) = raw else { return expected(rule) };
+        let entry = |item: &Raw| match item {
+            Raw::Text(text) if !text.is_empty() => Ok(text.clone()),
+            _ => expected(rule),
+        };
+        items.iter().map(entry).collect()
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use hyper::body::{Body as _, Incoming};
 use throughline_wire::hixie::{self, Draft, KEY3_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::runtime::{Local, Phase};
+use crate::socket::Stream;
 use crate::upgrade::AcceptedDraft;
 
 /// The headers whose values have spaces that count.
@@ -45,7 +45,7 @@ pub(super) fn what_came(mut body: Incoming) -> Vec<u8> {
 /// see it, and pass those bytes on only then.
 pub(super) async fn shake_hands(
     local: &Local,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     draft: AcceptedDraft,
     early: &mut Vec<u8>,
 ) -> io::Result<bool> {
@@ -68,7 +68,7 @@ pub(super) async fn shake_hands(
 }
 
 /// Takes the key bytes out of `early`, and what is missing from the connection.
-async fn key_bytes(stream: &mut TcpStream, early: &mut Vec<u8>) -> io::Result<[u8; KEY3_BYTES]> {
+async fn key_bytes(stream: &mut Stream, early: &mut Vec<u8>) -> io::Result<[u8; KEY3_BYTES]> {
     while early.len() < KEY3_BYTES {
         let mut buffer = [0; KEY3_BYTES];
         let missing = KEY3_BYTES - early.len();

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use crate::socket::Stream;
 
 /// A connection whose first bytes were read already, and whose peer has to take what it asked for.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub(super) first: Bytes,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// How long the peer may take nothing of an answer.
     pub(super) patience: Duration,
     /// True while it takes nothing.

@@ -63,14 +63,24 @@ pub fn full_response() -> Vec<u8> {
         ErrorCode::Overloaded,
         "the realm has as many connections as limits.connections_max allows; come back later",
     );
-    let body = error_json(&fault);
+    last_response("503 Service Unavailable", &format!("Retry-After: {RETRY_AFTER_S}\r\n"), &error_json(&fault))
+}
+
+/// The whole answer to a connection without TLS where it is needed. It is closed after that.
+pub(crate) fn plain_response() -> Vec<u8> {
+    const BODY: &[u8] = b"{\"error\":{\"code\":\"tls_required\",\"message\":\"the realm is served over TLS only \
+        (tls.plain = false): use https:// or wss:// in place of http:// or ws://\"}}";
+    last_response("400 Bad Request", "", BODY)
+}
+
+fn last_response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut out = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nThroughline: 1\r\nRetry-After: {RETRY_AFTER_S}\r\n\
+        "HTTP/1.1 {status}\r\nThroughline: 1\r\n{headers}\
          Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     )
     .into_bytes();
-    out.extend_from_slice(&body);
+    out.extend_from_slice(body);
     out
 }
 

@@ -180,6 +180,12 @@ impl<S: Sock> Link<S> {
 
     /// Writes what waits. True when nothing waits any more.
     pub(crate) fn flush_pending(&mut self) -> bool {
+        if self.sock.is_behind() {
+            let flushed = self.sock.flush().map(|()| 1);
+            if self.taken(flushed) == 0 {
+                return false;
+            }
+        }
         let Some(mut pending) = self.pending.take() else { return true };
         while !self.blocked && !pending.cut.is_empty() {
             let n = self.try_write(&pending.cut);
@@ -207,7 +213,11 @@ impl<S: Sock> Link<S> {
 
     fn taken(&mut self, result: io::Result<usize>) -> usize {
         match result {
-            Ok(n) if n > 0 => n,
+            Ok(n) if n > 0 => {
+                // Nobody else would see to what is left.
+                self.blocked = self.sock.is_behind();
+                n
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 self.blocked = true;

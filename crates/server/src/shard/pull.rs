@@ -189,7 +189,11 @@ impl<S: Sock> Shard<S> {
         }
         let Some(link) = self.link_mut(id) else { return };
         match link.life {
-            Life::Closing { finish: true, .. } => link.sock.shutdown(),
+            Life::Closing { finish: true, .. } => {
+                link.sock.shutdown();
+                link.blocked = link.sock.is_behind();
+                self.note_blocked(id);
+            }
             Life::Closing { .. } => {}
             Life::Open => {
                 for sub in 0..link.subs.len() {

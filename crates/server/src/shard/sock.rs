@@ -10,6 +10,16 @@ pub trait Sock {
     /// The same for several slices in a row.
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// True when it has taken in bytes that it could not pass on yet: [`Sock::flush`] is owed once it can.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Passes on what it has taken in; `WouldBlock` when some is left.
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Says that nothing more will be written. The peer's end is still awaited.
     fn shutdown(&self);
 
