@@ -220,6 +220,10 @@ test("versions 7 and 8, with the origin that they send", async () => {
       const answer = await raw.request("GET", raw.handshake({ "Sec-WebSocket-Version": version, "Sec-WebSocket-Origin": "http://elsewhere.example" }));
       assert.equal(answer.status, 403);
     });
+    await using(await Raw.connect(probe()), async (raw) => {
+      const answer = await raw.request("GET", raw.handshake({ "Sec-WebSocket-Version": version, Origin: "http://elsewhere.example" }));
+      assert.equal(answer.status, 403);
+    });
   }
 });
 

@@ -23,6 +23,11 @@ pub fn lengths(input: &mut &[u8]) -> Vec<usize> {
     (0..count).map(|_| byte(input).into()).collect()
 }
 
+/// Cuts input into pieces of these lengths, which begin anew at their end.
+pub fn pieces<'a>(input: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+    cut(input, lengths)
+}
+
 /// Decodes frames at once, in pieces, and byte by byte.
 pub fn frames(role: Role, mut input: &[u8]) {
     let takeover = [None, Some(false), Some(true)][usize::from(byte(&mut input) % 3)];

@@ -88,6 +88,13 @@ impl Handshake<'_> {
         found.map(|(_, value)| String::from_utf8_lossy(value))
     }
 
+    /// The page's origin. Clients of versions 7 and 8 tell it in a header of their own; some fill `Origin` with what is
+    /// none. No page can set either.
+    fn origin(&self) -> Option<Cow<'_, str>> {
+        let old = matches!(self.find("sec-websocket-version").as_deref(), Some("7" | "8"));
+        old.then(|| self.find("sec-websocket-origin")).flatten().or_else(|| self.find("origin"))
+    }
+
     /// Who has been on the way, as far as that can be told.
     fn way(&self) -> String {
         let header = |name: &str| self.find(name).map(|value| format!("{name}: {}", limited(&value)));
@@ -126,13 +133,10 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
     if context.is_draining() {
         return Err(Refused::Draining);
     }
-    // Clients of versions 7 and 8 send the second.
-    for name in ["origin", "sec-websocket-origin"] {
-        if let Some(origin) = handshake.find(name)
-            && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
-        {
-            return Err(Refused::Origin(origin.into_owned()));
-        }
+    if let Some(origin) = handshake.origin()
+        && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
+    {
+        return Err(Refused::Origin(origin.into_owned()));
     }
     let headers = handshake.headers.iter().copied();
     if handshake.http_1_0 && handshake::wants_websocket(headers.clone()) {

@@ -52,6 +52,21 @@ fn the_handshake_of_draft_75() {
 }
 
 #[test]
+fn a_subprotocol_is_answered_in_the_drafts_own_header() {
+    let answer = |name, value: &'static [u8]| {
+        let asked =
+            REQUEST_76.iter().copied().filter(|(name, _)| *name != "Sec-WebSocket-Protocol").chain([(name, value)]);
+        let accepted = hixie::accept(Draft::Hixie76, "GET", "/", asked, false).expect("a good request");
+        String::from_utf8_lossy(&accepted.head)
+            .lines()
+            .find_map(|l| l.strip_prefix("Sec-WebSocket-Protocol: ").map(str::to_owned))
+    };
+    assert_eq!(answer("Sec-WebSocket-Protocol", b"other throughline.v1").as_deref(), Some("throughline.v1"));
+    assert_eq!(answer("WebSocket-Protocol", b"other").as_deref(), Some("other"));
+    assert_eq!(answer("X", b"other"), None);
+}
+
+#[test]
 fn versions_with_a_number_and_ordinary_requests_are_none_of_the_drafts() {
     let numbered: &Headers = &[("Upgrade", b"websocket"), ("Connection", b"Upgrade"), ("Sec-WebSocket-Version", b"8")];
     let keys: &Headers = &[("Host", b"h"), ("Sec-WebSocket-Key1", b"1 2"), ("Sec-WebSocket-Key2", b"1 2")];

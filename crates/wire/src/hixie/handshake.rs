@@ -137,9 +137,10 @@ pub fn accept<'a>(
             [number(headers.clone(), "sec-websocket-key1")?, number(headers.clone(), "sec-websocket-key2")?]
         }
     };
-    let (phrase, prefix, asked) = match draft {
-        Draft::Hixie75 => ("Web Socket", "WebSocket", "websocket-protocol"),
-        Draft::Hixie76 => ("WebSocket", "Sec-WebSocket", "sec-websocket-protocol"),
+    // Some clients of -76 ask by the header of -75, and await the answer in their own.
+    let (phrase, prefix, asked): (_, _, &[_]) = match draft {
+        Draft::Hixie75 => ("Web Socket", "WebSocket", &["websocket-protocol"]),
+        Draft::Hixie76 => ("WebSocket", "Sec-WebSocket", &["sec-websocket-protocol", "websocket-protocol"]),
     };
     let mut head = Vec::with_capacity(256);
     let mut line = |parts: &[&str]| {
@@ -155,7 +156,7 @@ pub fn accept<'a>(
     let scheme = if secure { "wss://" } else { "ws://" };
     let path: String = target.chars().filter(char::is_ascii_graphic).collect();
     line(&[prefix, "-Location: ", scheme, host, &path]);
-    if let Some(protocol) = protocol(headers, asked) {
+    if let Some(protocol) = asked.iter().find_map(|name| protocol(headers.clone(), name)) {
         line(&[prefix, "-Protocol: ", protocol]);
     }
     line(&[]);
