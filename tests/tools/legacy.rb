@@ -41,11 +41,9 @@ class Client
   def shake_hands
     @socket.write(@handshake.to_s)
     raw = String.new('')
-    until whole?(raw)
-      bytes = more(@version == 76 ? 'the digest' : 'the head')
-      raw << bytes
-      @handshake << bytes
-    end
+    raw << more(@version == 76 ? 'the digest' : 'the head') until whole?(raw)
+    # At once: the library reads every header again with each piece.
+    @handshake << raw
     return false unless @handshake.valid?
 
     location = @handshake.headers["#{'sec-' if @version == 76}websocket-location"]

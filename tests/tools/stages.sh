@@ -53,10 +53,10 @@ python_packages() {
     fi
 }
 
-# Fills node_modules when it does not match the lock file.
+# Fills node_modules when it does not match the lock file: npm_packages FOLDER [OPTIONS OF npm ci].
 npm_packages() {
     if ! cmp -s "$1/package-lock.json" "$1/node_modules/.installed"; then
-        npm --prefix "$1" ci --no-audit --no-fund --loglevel=error
+        npm --prefix "$1" ci --no-audit --no-fund --loglevel=error "${@:2}"
         cp "$1/package-lock.json" "$1/node_modules/.installed"
     fi
 }
@@ -124,9 +124,10 @@ stage_system() {
     system_tests tests/session tests/websocket tests/transports tests/foreign tests/middlebox
 }
 
-# The versions of WebSocket before RFC 6455.
+# The versions of WebSocket before RFC 6455, their clients, and proxies in front.
 stage_legacy() {
-    system_tests tests/legacy
+    npm_packages tests/legacy --ignore-scripts
+    system_tests tests/legacy tests/legacy-clients tests/legacy-proxies
 }
 
 stage_tls() {

@@ -77,7 +77,7 @@ pub(crate) struct Handshake<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
-    /// The client believes to speak over TLS.
+    /// The connection speaks TLS.
     pub(crate) secure: bool,
     pub(crate) headers: &'a [(&'a str, &'a [u8])],
 }
@@ -93,6 +93,14 @@ impl Handshake<'_> {
     fn origin(&self) -> Option<Cow<'_, str>> {
         let old = matches!(self.find("sec-websocket-version").as_deref(), Some("7" | "8"));
         old.then(|| self.find("sec-websocket-origin")).flatten().or_else(|| self.find("origin"))
+    }
+
+    /// Whether the client believes to speak over TLS. Where something in front ended it, a page's origin with the very host
+    /// and port that the client connected to tells.
+    fn is_secure(&self) -> bool {
+        let page = self.origin();
+        let page = page.as_deref().and_then(|origin| origin.strip_prefix("https://"));
+        self.secure || page.is_some_and(|host| self.find("host").is_some_and(|own| own.eq_ignore_ascii_case(host)))
     }
 
     /// Who has been on the way, as far as that can be told.
@@ -149,7 +157,7 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
 }
 
 fn check_draft(context: &Context, handshake: &Handshake<'_>, draft: hixie::Draft) -> Result<Accepted, Refused> {
-    let Handshake { method, headers, secure, .. } = handshake;
+    let Handshake { method, headers, .. } = handshake;
     if !context.config.websocket.versions.contains(draft.version()) {
         return Err(Refused::Handshake(Refusal::Version));
     }
@@ -157,7 +165,7 @@ fn check_draft(context: &Context, handshake: &Handshake<'_>, draft: hixie::Draft
         Some(query) => Cow::Owned(format!("{}?{query}", handshake.path)),
         None => Cow::Borrowed(handshake.path),
     };
-    match hixie::accept(draft, method, &target, headers.iter().copied(), *secure) {
+    match hixie::accept(draft, method, &target, headers.iter().copied(), handshake.is_secure()) {
         Ok(answer) => Ok(Accepted::Draft(Box::new(AcceptedDraft { answer, attempt: None, path: handshake.way() }))),
         Err(hixie::Refusal::UpgradeRemoved) => Err(Refused::UpgradeRemoved(handshake.way())),
         Err(hixie::Refusal::Method) => Err(Refused::Handshake(Refusal::Method)),

@@ -92,6 +92,12 @@ fn versions() {
         let others = Version::ALL.into_iter().filter(|v| *v != version).collect();
         assert_eq!(asked(value, others), Err(Refusal::Version), "{value}");
     }
+    for (version, key, good) in
+        [("13", "OC0xNzAwMDAwMDAwMDAw", false), ("8", "OC0xNzAwMDAwMDAwMDAw", true), ("8", "!", false)]
+    {
+        let headers = request(&[("Sec-WebSocket-Version", &[version]), ("Sec-WebSocket-Key", &[key])]);
+        assert_eq!(accept("GET", iter(&headers), ALL, None).is_ok(), good, "{version} {key}");
+    }
     for value in ["hixie-76", "hixie-75", "6", "14", "013", "", "13, 8"] {
         assert_eq!(asked(value, ALL), Err(Refusal::Version), "{value}");
     }

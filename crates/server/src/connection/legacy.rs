@@ -50,6 +50,7 @@ pub(super) async fn shake_hands(
     early: &mut Vec<u8>,
 ) -> io::Result<bool> {
     stream.write_all(&draft.answer.head).await?;
+    stream.flush().await?;
     if draft.answer.draft == Draft::Hixie75 {
         return Ok(true);
     }

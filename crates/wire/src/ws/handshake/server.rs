@@ -125,8 +125,7 @@ pub fn accept<'a>(
     let version = only(values(headers.clone(), "sec-websocket-version")).and_then(|value| versions.numbered(value));
     let version = version.ok_or(Refusal::Version)?;
     let key = only(values(headers.clone(), "sec-websocket-key")).ok_or(Refusal::Key)?;
-    // Sixteen bytes are 24 characters; a longer value is refused before it is decoded.
-    if key.len() != 24 || !STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) {
+    if !is_key(version, key) {
         return Err(Refusal::Key);
     }
     let (deflate, extensions) = match deflate {
@@ -139,6 +138,15 @@ pub fn accept<'a>(
         .flat_map(|value| value.split(|b| *b == b','))
         .any(|offer| offer.trim_ascii() == SUBPROTOCOL.as_bytes());
     Ok(Accepted { version, subprotocol, deflate, accept: accept_value(key), extensions })
+}
+
+/// Whether a value of `Sec-WebSocket-Key` is one. Deployed clients of the drafts send fewer than sixteen bytes.
+fn is_key(version: Version, key: &[u8]) -> bool {
+    match version {
+        // Sixteen bytes are 24 characters; a longer value is refused before it is decoded.
+        Version::V13 => key.len() == 24 && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16),
+        _ => (1..=24).contains(&key.len()) && STANDARD.decode(key).is_ok(),
+    }
 }
 
 impl Accepted {

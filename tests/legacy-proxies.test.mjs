@@ -1,0 +1,92 @@
+// hixie-76 and hixie-75 through proxies, above all those that speak HTTP and pass upgrades on: where the key bytes arrive everything works;
+// where they do not, the connection is closed with a reason, and nothing is held.
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { Front, socketsFall, socketsOf } from "./lib/fronts.mjs";
+import { Hixie } from "./lib/hixie.mjs";
+import { run } from "./lib/processes.mjs";
+import { Realm } from "./lib/realm.mjs";
+
+const tool = (name) => join(import.meta.dirname, "tools", name);
+const CLIENTS = { perl: ["perl", tool("legacy.pl")], ruby: ["ruby", tool("legacy.rb")] };
+const LOST = /the server closed before the digest/;
+
+/** What becomes of hixie-76: Perl announces its key bytes by a Content-Length, Ruby writes them in one piece with the head. */
+const KINDS = {
+  "haproxy-tcp": { perl: "works", ruby: "works", together: "works" },
+  "nginx-stream": { perl: "works", ruby: "works", together: "works" },
+  nginx: { perl: "works", ruby: "works", together: "works" },
+  apache: { perl: "works", ruby: "works", together: "works" },
+  // It takes no upgrade with a body.
+  lighttpd: { perl: /HTTP\/1\.1 400/, ruby: "works", together: "works" },
+  // It passes on only what comes after the answer.
+  caddy: { perl: "works", ruby: LOST, together: LOST },
+};
+
+let realm;
+before(async () => (realm = await Realm.start()));
+after(() => realm.end());
+
+/** Runs a client to its end; gives what it says. */
+async function client(name, version, mode, port) {
+  const path = mode === "echo" ? "probe/websocket" : "websocket";
+  const [file, ...args] = [...CLIENTS[name], version, mode, `ws://localhost:${port}/throughline/v1/${path}`];
+  const { lines, stderr } = await run(file, args, { status: null });
+  return lines.join() === "ok" ? "works" : stderr;
+}
+
+function assertOutcome(outcome, expected, what) {
+  if (expected === "works") assert.equal(outcome, expected, what);
+  else assert.match(outcome, expected, what);
+}
+
+/** Shakes hands by hand; the key bytes go with the head, or once the answer is there. */
+async function byHand(port, together, id) {
+  const link = await Hixie.dial(`http://localhost:${port}/throughline/v1/probe/websocket?id=${id}`);
+  try {
+    link.ask(link.headers76(), together ? link.keyBytes() : undefined);
+    await link.head();
+    if (!together) link.write(link.keyBytes());
+    await link.until((bytes) => (bytes.length >= 16 ? true : undefined), "the digest");
+    await link.digest();
+    link.say("hello");
+    assert.equal(await link.next(), "hello");
+    return "works";
+  } catch (error) {
+    return error.message;
+  } finally {
+    link.end();
+  }
+}
+
+for (const [kind, expected] of Object.entries(KINDS)) {
+  test(`through ${kind}`, { timeout: 120_000 }, async () => {
+    const held = socketsOf(realm.server);
+    const front = await Front.start(kind, realm.listen);
+    try {
+      for (const name of Object.keys(CLIENTS)) {
+        for (const mode of ["echo", "session"]) {
+          assert.equal(await client(name, "75", mode, front.port), "works", `${name}, hixie-75, ${mode}`);
+          assert.equal(await client(name, "8", mode, front.port), "works", `${name}, version 8, ${mode}`);
+          assertOutcome(await client(name, "76", mode, front.port), expected[name], `${name}, hixie-76, ${mode}`);
+        }
+      }
+      assertOutcome(await byHand(front.port, true, `${kind}-together`), expected.together, "key bytes with the head");
+      assert.equal(await byHand(front.port, false, `${kind}-apart`), "works", "key bytes after the answer");
+      if (expected.together === LOST) {
+        const seen = await realm.http("GET", `diagnose?id=${kind}-together`);
+        assert.equal(seen.code, "key_bytes_lost");
+        const reason = /0 of the 8 key bytes.* within 2000 ms.*layer-7 proxy dropped the key bytes \(X-Forwarded-For: 127\.0\.0\.1\)/;
+        assert.match(seen.message, reason);
+        await realm.server.until(() => (reason.test(realm.server.stderr) ? true : undefined));
+      }
+      // While the proxy runs; a pool of this process may keep one connection for its requests.
+      await socketsFall(realm.server, held + 1);
+    } finally {
+      await front.end();
+    }
+  });
+}
