@@ -54,6 +54,20 @@ pub enum ConnectError {
         /// What the system said.
         source: io::Error,
     },
+    /// A forward proxy leads nowhere.
+    Proxy {
+        /// Which one.
+        proxy: String,
+        /// What it did, and the way out.
+        fault: String,
+    },
+    /// No TLS with who answers there.
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// What is wrong, and the way out.
+        fault: String,
+    },
     /// Nothing came in time.
     TimedOut {
         /// Host and port.
@@ -94,9 +108,10 @@ impl ConnectError {
     /// True when another attempt may succeed without anybody changing anything here.
     pub fn is_temporary(&self) -> bool {
         match self {
-            ConnectError::Url(_) => false,
+            ConnectError::Url(_) | ConnectError::Tls { .. } => false,
             ConnectError::Resolve { .. }
             | ConnectError::Connect { .. }
+            | ConnectError::Proxy { .. }
             | ConnectError::TimedOut { .. }
             | ConnectError::Broken { .. } => true,
             ConnectError::NotARealm { answer, .. } => answer.status >= 500,
@@ -121,6 +136,8 @@ impl fmt::Display for ConnectError {
             ConnectError::Connect { authority, source } => {
                 write!(f, "cannot connect to {authority}: {source}; check the address and the network")
             }
+            ConnectError::Proxy { proxy, fault } => write!(f, "{proxy}: {fault}"),
+            ConnectError::Tls { authority, fault } => write!(f, "no TLS with {authority}: {fault}"),
             ConnectError::TimedOut { authority, waited_for, after_ms } => {
                 write!(f, "{authority}: no {waited_for} within {after_ms} ms; check the address and the network")
             }

@@ -33,16 +33,17 @@ mod core;
 mod driver;
 pub mod error;
 pub mod http;
+mod net;
 pub mod options;
 pub mod session;
 pub mod subscription;
-mod tcp;
 mod transport;
 pub mod url;
 pub mod websocket;
 
 pub use error::ConnectError;
 pub use http::{Channel, ChannelSpec, ChannelType, HttpError, Page, PublishNumber, Realm};
+pub use net::{BadRoute, ProxyChoice, Route};
 pub use options::{Options, TRANSPORTS};
 pub use session::{OpenError, PublishFailure, Published, Receipt, Session, State};
 pub use subscription::{Delivery, Ended, Subscription};

@@ -3,6 +3,8 @@
 use throughline_session::{ClientSettings, LadderSettings};
 use throughline_wire::path::Transport;
 
+use crate::net::Route;
+
 /// The transports that this client has, best first.
 pub const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::HttpStream, Transport::LongPoll];
 
@@ -12,6 +14,8 @@ pub const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::HttpStr
 pub struct Options {
     /// The transports that may be used, of those in [`TRANSPORTS`]. Default all of them; without any of them, WebSocket alone.
     pub transports: Vec<Transport>,
+    /// The forward proxy on the way, and trusted roots. Default: as the environment says, and the system's.
+    pub route: Route,
     /// Name and version of the program, shown to the server's operator; at most 64 bytes, longer ones are cut.
     pub client: String,
     /// Offer `permessage-deflate` (RFC 7692). Default false: it costs a window of 32 KiB and time on every message, and pays
@@ -38,6 +42,7 @@ impl Default for Options {
         let (session, ladder) = (ClientSettings::default(), LadderSettings::default());
         Options {
             transports: TRANSPORTS.to_vec(),
+            route: Route::default(),
             client: concat!("throughline-client ", env!("CARGO_PKG_VERSION")).to_owned(),
             compression: false,
             queue_publishes_max: session.queue_publishes_max,

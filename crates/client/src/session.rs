@@ -151,7 +151,7 @@ impl Session {
 
     /// Starts a session that tries to connect until it succeeds. Subscriptions and publishes wait for it.
     pub fn start(url: &str, options: Options) -> Result<Session, BadUrl> {
-        let url: RealmUrl = url.parse()?;
+        let url = url.parse::<RealmUrl>()?.through(options.route.clone());
         let limits = BufferLimits { events_max: options.buffer_events_max, bytes_max: options.buffer_bytes_max };
         let links = Links::new(options.settings(), &options.ladder(), Memory::default(), seed(), 0, unix_ms());
         let shared = Arc::new(Shared::new(links, limits, Instant::now()));

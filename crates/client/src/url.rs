@@ -1,9 +1,11 @@
-//! Where a realm is: `http://HOST:PORT[/prefix]`.
+//! Where a realm is: `http://HOST:PORT[/prefix]`, or the same with `https`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use url::{Host, Url};
+
+use crate::net::Route;
 
 /// Below this path, after the prefix, everything of the protocol lives (PROTOCOL.md section 1).
 const ROOT: &str = "/throughline/v1";
@@ -15,6 +17,8 @@ pub struct RealmUrl {
     port: u16,
     authority: String,
     prefix: String,
+    tls: bool,
+    route: Route,
 }
 
 impl RealmUrl {
@@ -33,6 +37,22 @@ impl RealmUrl {
         &self.authority
     }
 
+    /// True for `https` and `wss`.
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The same realm, reached by this route. Without one the environment says whether there is a proxy.
+    #[must_use]
+    pub fn through(self, route: Route) -> RealmUrl {
+        RealmUrl { route, ..self }
+    }
+
+    /// How it is reached.
+    pub const fn route(&self) -> &Route {
+        &self.route
+    }
+
     /// What a reverse proxy puts in front of the paths: empty, or with a slash in front and none behind.
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -46,7 +66,8 @@ impl RealmUrl {
 
 impl fmt::Display for RealmUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.prefix)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
     }
 }
 
@@ -56,9 +77,7 @@ impl fmt::Display for RealmUrl {
 pub enum BadUrl {
     /// No URL at all; holds the text and what is wrong.
     Syntax(String, String),
-    /// `https` or `wss`: this version speaks no TLS.
-    Tls(String),
-    /// Another scheme than `http` or `ws`.
+    /// Another scheme than `http`, `https`, `ws` or `wss`.
     Scheme(String),
     /// Something that an address of a realm does not have: user, query or fragment.
     Extra(String, &'static str),
@@ -70,11 +89,6 @@ impl fmt::Display for BadUrl {
             BadUrl::Syntax(text, fault) => {
                 write!(f, "{text:?} is no address of a realm ({fault}); write http://HOST:PORT")
             }
-            BadUrl::Tls(text) => write!(
-                f,
-                "{text}: this version has no TLS; give an http:// address, or let a TLS tunnel or proxy on this machine \
-                 connect to it"
-            ),
             BadUrl::Scheme(text) => write!(f, "{text:?} is no address of a realm; write http://HOST:PORT"),
             BadUrl::Extra(text, part) => {
                 write!(f, "{text:?} has a {part}, which a realm's address cannot have; write http://HOST:PORT[/PREFIX]")
@@ -91,8 +105,7 @@ impl FromStr for RealmUrl {
     fn from_str(text: &str) -> Result<RealmUrl, BadUrl> {
         let url = Url::parse(text).map_err(|e| BadUrl::Syntax(text.to_owned(), e.to_string()))?;
         match url.scheme() {
-            "http" | "ws" => {}
-            "https" | "wss" => return Err(BadUrl::Tls(text.to_owned())),
+            "http" | "ws" | "https" | "wss" => {}
             _ => return Err(BadUrl::Scheme(text.to_owned())),
         }
         let extra = |part| Err(BadUrl::Extra(text.to_owned(), part));
@@ -110,12 +123,15 @@ impl FromStr for RealmUrl {
             Some(host) => host.to_string(),
             None => return Err(BadUrl::Syntax(text.to_owned(), "no host".to_owned())),
         };
-        let port = url.port_or_known_default().unwrap_or(80);
+        let tls = matches!(url.scheme(), "https" | "wss");
+        let port = url.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
         Ok(RealmUrl {
             host,
             port,
             authority: url.authority().to_owned(),
             prefix: url.path().trim_end_matches('/').to_owned(),
+            tls,
+            route: Route::default(),
         })
     }
 }
@@ -132,6 +148,8 @@ mod tests {
             ("http://example.org", "example.org", 80, "example.org", ""),
             ("ws://example.org:8080/a/b/", "example.org", 8080, "example.org:8080", "/a/b"),
             ("http://[::1]:9000/x", "::1", 9000, "[::1]:9000", "/x"),
+            ("https://h", "h", 443, "h", ""),
+            ("wss://h:9000/p", "h", 9000, "h:9000", "/p"),
         ];
         for (text, host, port, authority, prefix) in table {
             let url: RealmUrl = text.parse().unwrap();
@@ -149,8 +167,6 @@ mod tests {
     #[test]
     fn refused_addresses_name_the_fault() {
         let table = [
-            ("https://h", "no TLS"),
-            ("wss://h", "no TLS"),
             ("localhost:9000", "write http://HOST:PORT"),
             ("127.0.0.1:9000", "write http://HOST:PORT"),
             ("ftp://h", "write http://HOST:PORT"),

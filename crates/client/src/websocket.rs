@@ -4,15 +4,17 @@ mod masks;
 mod open;
 
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use throughline_wire::ws::deflate::{Agreed, Compressor, Inflater};
 use throughline_wire::ws::{self, Decoder, Opcode, Role, Violation};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::ConnectError;
+use crate::net::Stream;
 use crate::url::RealmUrl;
 use masks::Masks;
 
@@ -104,7 +106,7 @@ impl std::error::Error for Fault {}
 /// One connection. Nothing runs behind it: bytes move while [`exchange`](Connection::exchange), [`recv`](Connection::recv)
 /// or [`flush`](Connection::flush) is awaited.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     decoder: Decoder,
     inflater: Option<Inflater>,
     compressor: Option<Compressor>,
@@ -117,6 +119,8 @@ pub struct Connection {
     end: usize,
     output: Vec<u8>,
     written: usize,
+    /// The stream holds some of what was written.
+    unflushed: bool,
     masks: Masks,
     close_sent: bool,
     /// The server ended its side.
@@ -135,7 +139,7 @@ impl Connection {
         open::open(url, target, options).await
     }
 
-    fn new(stream: TcpStream, agreed: Option<Agreed>, leftover: &[u8], options: &ConnectionOptions) -> Connection {
+    fn new(stream: Stream, agreed: Option<Agreed>, leftover: &[u8], options: &ConnectionOptions) -> Connection {
         let mut input = vec![0; READ_BYTES.max(leftover.len())].into_boxed_slice();
         if let Some(front) = input.get_mut(..leftover.len()) {
             front.copy_from_slice(leftover);
@@ -153,6 +157,7 @@ impl Connection {
             end: leftover.len(),
             output: Vec::new(),
             written: 0,
+            unflushed: false,
             masks: Masks::default(),
             close_sent: false,
             ended: false,
@@ -206,42 +211,56 @@ impl Connection {
         if reading && self.has_input() {
             return Ok(());
         }
-        loop {
-            let interest = match (reading, self.queued_bytes() > 0) {
-                (true, true) => Interest::READABLE | Interest::WRITABLE,
-                (true, false) => Interest::READABLE,
-                (false, true) => Interest::WRITABLE,
-                (false, false) => return pending().await,
-            };
-            let ready = self.stream.ready(interest).await.map_err(Fault::Io)?;
-            let wrote = ready.is_writable() && self.try_write()?;
-            let read = reading && (ready.is_readable() || ready.is_read_closed()) && self.try_read()?;
-            if wrote || read {
-                return Ok(());
-            }
+        if !reading && self.queued_bytes() == 0 && !self.unflushed {
+            return pending().await;
         }
+        poll_fn(|cx| {
+            let wrote = self.poll_write(cx)?;
+            let read = reading && self.poll_read(cx)?;
+            if wrote || read { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
     }
 
-    fn try_write(&mut self) -> Result<bool, Fault> {
-        match self.stream.try_write(self.output.get(self.written..).unwrap_or_default()) {
-            Ok(n) => self.written += n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) => return Err(Fault::Io(e)),
+    /// Writes what is queued; true when some of it was taken.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        let mut wrote = false;
+        while self.queued_bytes() > 0 {
+            let rest = self.output.get(self.written..).unwrap_or_default();
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Err(Fault::Io(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.written += n,
+                Poll::Ready(Err(e)) => return Err(Fault::Io(e)),
+                Poll::Pending => return Ok(wrote),
+            }
+            (wrote, self.unflushed) = (true, true);
         }
-        if self.queued_bytes() == 0 {
+        if self.written > 0 {
             self.written = 0;
             self.output.clear();
             self.output.shrink_to(OUTPUT_KEPT_BYTES);
         }
-        Ok(true)
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => (wrote, self.unflushed) = (true, false),
+                Poll::Ready(Err(e)) => return Err(Fault::Io(e)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(wrote)
     }
 
-    fn try_read(&mut self) -> Result<bool, Fault> {
-        match self.stream.try_read(&mut self.input) {
-            Ok(0) => self.ended = true,
-            Ok(n) => (self.start, self.end) = (0, n),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) => return Err(Fault::Io(e)),
+    /// Reads once; true when bytes or the end came.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, Fault> {
+        let mut buffer = ReadBuf::new(&mut self.input);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(e)) => return Err(Fault::Io(e)),
+            Poll::Pending => return Ok(false),
+        }
+        match buffer.filled().len() {
+            0 => self.ended = true,
+            n => (self.start, self.end) = (0, n),
         }
         Ok(true)
     }
@@ -326,7 +345,7 @@ impl Connection {
 
     /// Waits until everything queued is sent.
     pub async fn flush(&mut self) -> Result<(), Fault> {
-        while self.queued_bytes() > 0 {
+        while self.queued_bytes() > 0 || self.unflushed {
             self.exchange(false).await?;
         }
         Ok(())

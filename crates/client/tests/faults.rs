@@ -80,7 +80,16 @@ async fn nothing_listens() {
 }
 
 #[tokio::test]
-async fn no_tls() {
-    let text = Session::connect("https://127.0.0.1:1", only(Transport::WebSocket)).await.unwrap_err().to_string();
-    has(&text, &["no TLS", "http://"]);
+async fn what_speaks_no_tls_is_told_apart() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let url = format!("https://{address}");
+    let text = Session::connect(&url, only(Transport::WebSocket)).await.unwrap_err().to_string();
+    has(&text, &["no TLS with 127.0.0.1:", "does not speak TLS", "http://"]);
 }

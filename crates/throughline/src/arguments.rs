@@ -21,6 +21,13 @@ pub(crate) struct Arguments {
     /// The realm's address, or its reverse proxy's: http://HOST:PORT[/PREFIX]
     #[arg(long, global = true, env = "THROUGHLINE_URL", default_value = "http://127.0.0.1:9000", value_name = "URL")]
     pub(crate) url: RealmUrl,
+    /// The forward proxy: http://, https:// or socks5://[USER:PASSWORD@]HOST:PORT, or none [default: as HTTPS_PROXY, HTTP_PROXY,
+    /// ALL_PROXY and NO_PROXY say]
+    #[arg(long, global = true, value_name = "URL", hide_env_values = true)]
+    pub(crate) proxy: Option<String>,
+    /// Root certificates (PEM) to trust beside the system's, for example of a proxy that inspects TLS
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Vec<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -146,8 +153,9 @@ pub(crate) struct Way {
 
 impl Way {
     /// A session's options.
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self, url: &RealmUrl) -> Options {
         let mut options = Options::default();
+        options.route = url.route().clone();
         if !self.transports.is_empty() {
             options.transports.clone_from(&self.transports);
         }
@@ -280,9 +288,10 @@ mod tests {
 
     #[test]
     fn transports() {
+        let url = "http://h:1".parse().unwrap();
         let of = |line: &str| match parse(line).map(|a| a.command) {
-            Ok(Command::Subscribe(s)) => s.way.options().transports,
-            Ok(Command::Publish(p)) => p.way.options().transports,
+            Ok(Command::Subscribe(s)) => s.way.options(&url).transports,
+            Ok(Command::Publish(p)) => p.way.options(&url).transports,
             other => panic!("{line}: {other:?}"),
         };
         assert_eq!(of("subscribe c"), TRANSPORTS);
@@ -305,7 +314,7 @@ mod tests {
             "channel create c",
             "channel create c --type durable",
             "channel create c --type mixed --capacity 0",
-            "--url https://example.org subscribe c",
+            "--url ftp://example.org subscribe c",
             "--url localhost:9000 subscribe c",
         ] {
             let error = parse(line).unwrap_err();

@@ -23,7 +23,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const RETRYABLE: [&str; 3] = ["store_full", "store_failed", "overloaded"];
 
 pub(crate) async fn run(url: &RealmUrl, arguments: Publish) -> Result<(), Failure> {
-    let options = arguments.way.options();
+    let options = arguments.way.options(url);
     let (channel, template) = Template::of(arguments)?;
     let session = Session::start(&url.to_string(), options).map_err(Failure::usage)?;
     let progress = progress();

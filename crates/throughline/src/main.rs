@@ -18,6 +18,7 @@ mod talk;
 use std::process::ExitCode;
 
 use clap::Parser;
+use throughline_client::{ProxyChoice, Route};
 
 use arguments::{Arguments, Command};
 use failure::Failure;
@@ -37,11 +38,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { url, command } = arguments;
+    let Arguments { url, proxy, ca, command } = arguments;
     let command = match command {
         Command::Serve(serve) => return serve::run(&serve),
         command => command,
     };
+    let proxy = match proxy {
+        None => ProxyChoice::Environment,
+        Some(text) if text == "none" => ProxyChoice::None,
+        Some(text) => ProxyChoice::Url(text),
+    };
+    let url = url.through(Route::new(proxy, ca).map_err(Failure::usage)?);
     // Two threads: one reads and decodes while the other prints.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Failed(format!("the system gave no runtime: {e}")))?;

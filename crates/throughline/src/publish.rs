@@ -16,7 +16,7 @@ pub(crate) async fn run(url: &RealmUrl, mut arguments: Publish) -> Result<(), Fa
         Some(data) => data.into_bytes(),
         None => read_all()?,
     };
-    let options = arguments.way.options();
+    let options = arguments.way.options(url);
     let (channel, template) = Template::of(arguments)?;
     let session = Session::connect(&url.to_string(), options).await.map_err(Failure::failed)?;
     let narrator = Narrator::start(&session, |line| talk::say(format_args!("{line}")));

@@ -11,7 +11,7 @@ use crate::talk::{self, Guide, Narrator};
 const BUFFER_EVENTS_MAX: usize = 50_000;
 
 pub(crate) async fn run(url: &RealmUrl, arguments: Subscribe) -> Result<(), Failure> {
-    let mut options = arguments.way.options();
+    let mut options = arguments.way.options(url);
     options.buffer_events_max = BUFFER_EVENTS_MAX;
     let session = Session::connect(&url.to_string(), options).await.map_err(Failure::failed)?;
     let narrator = Narrator::start(&session, |line| talk::say(format_args!("{line}")));

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::values::{self, HttpError};
 use crate::error::{Answer, ConnectError, excerpt};
-use crate::tcp;
+use crate::net::{self, Stream};
 use crate::url::RealmUrl;
 
 /// Largest answer that is read, bytes: a page of 1000 events of 1 MiB in base64 would be more than a client should hold.
@@ -36,11 +36,18 @@ impl Answered {
 
 pub(super) async fn send(
     url: &RealmUrl,
-    request: Request<Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
     connect_ms: u64,
     answer_ms: u64,
 ) -> Result<Answered, HttpError> {
-    let stream = tcp::connect(url, connect_ms).await?;
+    let (stream, form) = net::connect_for_requests(url, connect_ms).await?;
+    if !form.front.is_empty() {
+        let absolute = format!("{}{}", form.front, request.uri());
+        *request.uri_mut() = absolute.parse().map_err(|e| HttpError::Request(format!("{absolute}: {e}")))?;
+    }
+    if let Some(value) = form.authorization.and_then(|value| value.parse().ok()) {
+        request.headers_mut().insert(header::PROXY_AUTHORIZATION, value);
+    }
     let exchange = timeout(Duration::from_millis(answer_ms), exchange(url, TokioIo::new(stream), request));
     exchange.await.unwrap_or_else(|_| {
         let authority = url.authority().to_owned();
@@ -48,11 +55,7 @@ pub(super) async fn send(
     })
 }
 
-async fn exchange(
-    url: &RealmUrl,
-    io: TokioIo<tokio::net::TcpStream>,
-    request: Request<Full<Bytes>>,
-) -> Result<Answered, HttpError> {
+async fn exchange(url: &RealmUrl, io: TokioIo<Stream>, request: Request<Full<Bytes>>) -> Result<Answered, HttpError> {
     let broken = |e: hyper::Error| ConnectError::Broken { authority: url.authority().to_owned(), fault: describe(&e) };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(broken)?;
     let mut answering = std::pin::pin!(async {

@@ -45,7 +45,7 @@ enum Down {
     /// The connection lasts for as long as its answer is read.
     Open {
         incoming: Incoming,
-        _connection: Requests,
+        _connection: Box<Requests>,
     },
 }
 
@@ -128,7 +128,7 @@ impl Down {
         match self {
             Down::Opening(opening) => {
                 let (connection, opened) = opening.await;
-                *self = Down::Open { incoming: opened.map_err(Fault::Failed)?, _connection: connection };
+                *self = Down::Open { incoming: opened.map_err(Fault::Failed)?, _connection: Box::new(connection) };
                 Ok(None)
             }
             Down::Open { incoming, .. } if reading => match incoming.frame().await {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::error::ConnectError;
 use crate::http::request;
-use crate::tcp;
+use crate::net::{self, Form};
 use crate::url::RealmUrl;
 
 /// Needs no CORS preflight in a browser, so that all clients look alike to what is on the way.
@@ -54,6 +54,7 @@ pub(super) struct Requests {
 struct Connection {
     /// It has carried a request before.
     kept: bool,
+    form: Form,
     sender: SendRequest<Full<Bytes>>,
     task: JoinHandle<()>,
 }
@@ -86,13 +87,13 @@ impl Requests {
         if self.connection.is_some() {
             return Ok(());
         }
-        let stream = tcp::connect(&self.url, self.open_timeout_ms).await?;
+        let (stream, form) = net::connect_for_requests(&self.url, self.open_timeout_ms).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
         let task = tokio::spawn(async move {
             // How it ended is told to whoever waits for an answer.
             let _ = connection.await;
         });
-        self.connection = Some(Connection { kept: false, sender, task });
+        self.connection = Some(Connection { kept: false, form, sender, task });
         Ok(())
     }
 
@@ -142,12 +143,15 @@ impl Requests {
     async fn send(&mut self, resource: &str, query: &str, body: Bytes) -> Result<Response<Incoming>, Unanswered> {
         self.connect().await.map_err(Unanswered::sent)?;
         self.sent += 1;
-        let target = format!("{}?link={}{query}&u={}", self.url.path(resource), self.link, self.sent);
-        let request = Request::post(target)
-            .header(header::HOST, self.url.authority())
-            .header(header::CONTENT_TYPE, CONTENT_TYPE)
-            .body(Full::new(body))
-            .map_err(|e| Unanswered::sent(self.broken(&e)))?;
+        let form = self.connection.as_ref().map(|connection| connection.form.clone()).unwrap_or_default();
+        let path = self.url.path(resource);
+        let target = format!("{}{path}?link={}{query}&u={}", form.front, self.link, self.sent);
+        let mut request =
+            Request::post(target).header(header::HOST, self.url.authority()).header(header::CONTENT_TYPE, CONTENT_TYPE);
+        if let Some(value) = form.authorization {
+            request = request.header(header::PROXY_AUTHORIZATION, value);
+        }
+        let request = request.body(Full::new(body)).map_err(|e| Unanswered::sent(self.broken(&e)))?;
         let Some(Connection { kept, sender, .. }) = &mut self.connection else {
             return Err(Unanswered::sent(self.broken(&"it was closed")));
         };

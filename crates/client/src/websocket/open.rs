@@ -5,13 +5,12 @@ use std::time::Duration;
 use throughline_wire::ws::deflate::{Agreed, Compressor, Inflater, WINDOW_BITS_MIN};
 use throughline_wire::ws::handshake::{Answer as Agreement, ClientHandshake, HandshakeError, Unexpected};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Connection, ConnectionOptions};
 use crate::error::{Answer, ConnectError, excerpt};
 use crate::http::request::{REFUSAL_BYTES_MAX, own_refusal};
-use crate::tcp;
+use crate::net::{self, Stream};
 use crate::url::RealmUrl;
 
 pub(super) async fn open(
@@ -19,7 +18,7 @@ pub(super) async fn open(
     target: &str,
     options: &ConnectionOptions,
 ) -> Result<Connection, ConnectError> {
-    let mut stream = tcp::connect(url, options.open_timeout_ms).await?;
+    let mut stream = net::connect(url, options.open_timeout_ms).await?;
     let limit = Duration::from_millis(options.open_timeout_ms);
     let outcome = timeout(limit, shake(&mut stream, url, target, options)).await;
     let (agreement, bytes) = outcome.unwrap_or_else(|_| {
@@ -44,7 +43,7 @@ pub(super) fn compressor(agreed: &Agreed) -> Option<Compressor> {
 
 /// Sends the request and reads until the answer's head is complete; gives all bytes that were read.
 async fn shake(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     url: &RealmUrl,
     target: &str,
     options: &ConnectionOptions,
@@ -62,6 +61,7 @@ async fn shake(
         deflate: options.deflate,
     };
     stream.write_all(&handshake.request()).await.map_err(|e| broken(e.to_string()))?;
+    stream.flush().await.map_err(|e| broken(e.to_string()))?;
     let mut bytes = Vec::with_capacity(4096);
     loop {
         let n = stream.read_buf(&mut bytes).await.map_err(|e| broken(e.to_string()))?;
@@ -83,7 +83,7 @@ async fn shake(
 }
 
 /// Reads on until the body is there, as far as its length is known and it is of use.
-async fn rest_of_body(stream: &mut TcpStream, mut bytes: Vec<u8>, answer: &Unexpected) -> Vec<u8> {
+async fn rest_of_body(stream: &mut Stream, mut bytes: Vec<u8>, answer: &Unexpected) -> Vec<u8> {
     let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let length = answer.header("content-length").and_then(|text| text.parse::<usize>().ok()).unwrap_or(0);
     let whole = head.saturating_add(length).min(REFUSAL_BYTES_MAX);

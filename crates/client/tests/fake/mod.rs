@@ -9,7 +9,7 @@ use throughline_wire::event::{Body, Data, Eid, Epoch, Event, SessionId};
 use throughline_wire::message::{Carriage, ClientMessage, From, Limits, MessageKind, Reply, ServerMessage};
 use throughline_wire::ws::deflate::{Compressor, Inflater, Settings};
 use throughline_wire::ws::handshake::{accept, parse_request_head};
-use throughline_wire::ws::{self, Decoder, Opcode, Role};
+use throughline_wire::ws::{self, Decoder, Opcode, Role, Versions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -109,7 +109,7 @@ impl Peer {
             }
         };
         let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        let accepted = accept(&head.method, headers, Some(&Settings::default())).unwrap();
+        let accepted = accept(&head.method, headers, Versions::ALL, Some(&Settings::default())).unwrap();
         stream.write_all(&accepted.response_head()).await.unwrap();
         input.drain(..head.len);
         let (read, write) = stream.into_split();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -46,6 +47,15 @@ impl Realm {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn secure_url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The file with the certificate that it made itself.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().join("data/self-signed.pem")
+    }
+
     pub(crate) fn http(&self) -> HttpSide {
         HttpSide::new(self.url().parse().unwrap())
     }
@@ -72,7 +82,8 @@ impl Realm {
 
 fn serve(folder: &TempDir, listen: &str) -> Server {
     let data = folder.path().join("data");
-    let overrides = [("listen", listen), ("data", data.to_str().unwrap()), ("shards", "2")];
+    let overrides =
+        [("listen", listen), ("data", data.to_str().unwrap()), ("shards", "2"), ("tls.self_signed", "true")];
     Server::start(Config::load(None, &overrides).unwrap()).unwrap()
 }
 

@@ -6,21 +6,25 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::error::ConnectError;
-use crate::url::RealmUrl;
 
-/// Connects to the realm's host, trying each of its addresses in turn, each for its share of the time: one that swallows
+/// Connects to a host, trying each of its addresses in turn, each for its share of the time: one that swallows
 /// everything must not hide those behind it. `TCP_NODELAY` is set: writes are coalesced here.
-pub(crate) async fn connect(url: &RealmUrl, timeout_ms: u64) -> Result<TcpStream, ConnectError> {
-    let attempt = timeout(Duration::from_millis(timeout_ms), connect_any(url, timeout_ms));
+pub(super) async fn connect(host: &str, port: u16, timeout_ms: u64) -> Result<TcpStream, ConnectError> {
+    let attempt = timeout(Duration::from_millis(timeout_ms), connect_any(host, port, timeout_ms));
     attempt.await.unwrap_or_else(|_| {
-        let authority = url.authority().to_owned();
+        let authority = authority(host, port);
         Err(ConnectError::TimedOut { authority, waited_for: "connection", after_ms: timeout_ms })
     })
 }
 
-async fn connect_any(url: &RealmUrl, timeout_ms: u64) -> Result<TcpStream, ConnectError> {
-    let resolve = |source| ConnectError::Resolve { host: url.host().to_owned(), source };
-    let addresses: Vec<_> = lookup_host((url.host(), url.port())).await.map_err(resolve)?.collect();
+/// Host and port, as URLs have them.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+async fn connect_any(host: &str, port: u16, timeout_ms: u64) -> Result<TcpStream, ConnectError> {
+    let resolve = |source| ConnectError::Resolve { host: host.to_owned(), source };
+    let addresses: Vec<_> = lookup_host((host, port)).await.map_err(resolve)?.collect();
     let share = Duration::from_millis(timeout_ms / addresses.len().max(1) as u64);
     let mut last = None;
     for (n, address) in addresses.iter().enumerate() {
@@ -37,7 +41,7 @@ async fn connect_any(url: &RealmUrl, timeout_ms: u64) -> Result<TcpStream, Conne
         }
     }
     match last {
-        Some(source) => Err(ConnectError::Connect { authority: url.authority().to_owned(), source }),
+        Some(source) => Err(ConnectError::Connect { authority: authority(host, port), source }),
         None => Err(resolve(std::io::Error::other("the name has no address"))),
     }
 }

@@ -1,0 +1,181 @@
+//! Which proxy leads to a realm, and whose certificates are trusted.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
+use rustls::ClientConfig;
+use url::Url;
+
+use crate::error::ConnectError;
+use crate::url::RealmUrl;
+
+/// Whether there is a forward proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProxyChoice {
+    /// As `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, in capitals or not.
+    #[default]
+    Environment,
+    /// None, whatever the environment says.
+    None,
+    /// This one: `http://`, `https://` (TLS to the proxy) or `socks5://`, then `[user:password@]host:port`.
+    Url(String),
+}
+
+/// How a realm is reached: the forward proxy, and root certificates beside the system's.
+#[derive(Clone, Default)]
+pub struct Route {
+    proxy: ProxyChoice,
+    roots: Vec<PathBuf>,
+    tls: Arc<OnceLock<Arc<ClientConfig>>>,
+}
+
+/// Why a route cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRoute(String);
+
+impl fmt::Display for BadRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadRoute {}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the proxy: it may hold a password.
+        f.debug_struct("Route").field("roots", &self.roots).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Route) -> bool {
+        self.proxy == other.proxy && self.roots == other.roots
+    }
+}
+
+impl Eq for Route {}
+
+impl Route {
+    /// A route through `proxy`; `roots` are files of root certificates in PEM, which are trusted beside the system's, for
+    /// example the one of a proxy that inspects TLS.
+    pub fn new(proxy: ProxyChoice, roots: Vec<PathBuf>) -> Result<Route, BadRoute> {
+        let route = Route { proxy, roots, tls: Arc::default() };
+        if let ProxyChoice::Url(text) = &route.proxy {
+            Proxy::parse(text)?;
+        }
+        let tls = super::tls::config(&route.roots).map_err(BadRoute)?;
+        Ok(Route { tls: Arc::new(OnceLock::from(tls)), ..route })
+    }
+
+    pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, String> {
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = super::tls::config(&self.roots)?;
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
+    }
+
+    /// The proxy on the way to a realm.
+    pub(super) fn proxy_for(&self, url: &RealmUrl) -> Result<Option<Proxy>, ConnectError> {
+        let bad = |e: BadRoute| ConnectError::Proxy { proxy: "the proxy".to_owned(), fault: e.0 };
+        match &self.proxy {
+            ProxyChoice::None => Ok(None),
+            ProxyChoice::Url(text) => Proxy::parse(text).map(Some).map_err(bad),
+            ProxyChoice::Environment => {
+                let scheme = if url.is_tls() { "https" } else { "http" };
+                let Ok(target) = format!("{scheme}://{}/", url.authority()).parse() else { return Ok(None) };
+                let Some(found) = Matcher::from_env().intercept(&target) else { return Ok(None) };
+                let mut proxy = Proxy::parse(&found.uri().to_string()).map_err(bad)?;
+                proxy.credentials = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
+                let basic = found.basic_auth().and_then(|value| value.to_str().ok()).and_then(from_basic);
+                proxy.credentials = proxy.credentials.or(basic);
+                Ok(Some(proxy))
+            }
+        }
+    }
+}
+
+/// User and password of a `Basic` credential (RFC 7617).
+fn from_basic(value: &str) -> Option<(String, String)> {
+    let bytes = BASE64_STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
+    let (user, password) = std::str::from_utf8(&bytes).ok()?.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProxyKind {
+    Http,
+    Https,
+    Socks5,
+}
+
+/// A forward proxy.
+pub(super) struct Proxy {
+    pub(super) kind: ProxyKind,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) credentials: Option<(String, String)>,
+}
+
+impl Proxy {
+    fn parse(text: &str) -> Result<Proxy, BadRoute> {
+        const WAY_OUT: &str = "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ in \
+                               front of the host if it wants them";
+        // Without the text itself: it may hold a password.
+        let bad = |fault: &str| BadRoute(format!("the address of the proxy is of no use ({fault}); {WAY_OUT}"));
+        let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
+        let (kind, port) = match url.scheme() {
+            "http" => (ProxyKind::Http, 80),
+            "https" => (ProxyKind::Https, 443),
+            "socks5" | "socks5h" => (ProxyKind::Socks5, 1080),
+            other => return Err(bad(&format!("{other} is no kind of proxy"))),
+        };
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let credentials = (!url.username().is_empty())
+            .then(|| (decoded(url.username()), decoded(url.password().unwrap_or_default())));
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Proxy { kind, host, port: url.port().unwrap_or(port), credentials })
+    }
+
+    pub(super) fn authority(&self) -> String {
+        super::tcp::authority(&self.host, self.port)
+    }
+
+    /// The credentials as the scheme `Basic` has them (RFC 7617).
+    pub(super) fn basic(&self) -> Option<String> {
+        let (user, password) = self.credentials.as_ref()?;
+        Some(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))))
+    }
+
+    pub(super) fn fault(&self, fault: String) -> ConnectError {
+        ConnectError::Proxy { proxy: format!("the proxy {}", self.authority()), fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_proxies() {
+        let proxy = Proxy::parse("http://us%40er:p%3Ass@proxy.test:3128").unwrap();
+        assert_eq!((proxy.kind, proxy.authority().as_str()), (ProxyKind::Http, "proxy.test:3128"));
+        assert_eq!(proxy.basic().as_deref(), Some("Basic dXNAZXI6cDpzcw=="));
+        let proxy = Proxy::parse("socks5h://[::1]").unwrap();
+        assert_eq!((proxy.kind, proxy.authority().as_str(), proxy.basic()), (ProxyKind::Socks5, "[::1]:1080", None));
+        for bad in ["proxy.test:3128", "ftp://h:1", "http://", "3128"] {
+            let said = Proxy::parse(bad).map(|_| ()).unwrap_err().to_string();
+            assert!(said.contains("write http://HOST:PORT"), "{bad}: {said}");
+        }
+        let secret = Proxy::parse("http://user:secret@ho st").map(|_| ()).unwrap_err().to_string();
+        assert!(!secret.contains("secret"), "{secret}");
+    }
+}

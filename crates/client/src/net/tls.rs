@@ -1,0 +1,67 @@
+//! TLS of a client: whom it trusts, and what it says when it does not.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use tokio_rustls::TlsConnector;
+
+use super::{Route, Stream};
+use crate::error::ConnectError;
+
+/// Trusts the system's roots (or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`), and these.
+pub(super) fn config(roots: &[PathBuf]) -> Result<Arc<ClientConfig>, String> {
+    let mut store = RootCertStore::empty();
+    // What cannot be read there is as if it were not there: a connection that needs it says whom it does not trust.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for path in roots {
+        add(&mut store, path)?;
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
+    let mut config = builder.with_root_certificates(store).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn add(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; root certificates in PEM are needed", path.display());
+    let mut count = 0;
+    for root in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
+        store.add(root.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+        count += 1;
+    }
+    if count == 0 { Err(wrong(&"holds no certificate")) } else { Ok(()) }
+}
+
+/// Speaks TLS with `host` on a connection.
+pub(super) async fn wrap(stream: Stream, host: &str, authority: &str, route: &Route) -> Result<Stream, ConnectError> {
+    let fault = |fault: String| ConnectError::Tls { authority: authority.to_owned(), fault };
+    let config = route.tls().map_err(fault)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| fault(format!("{host:?} is no name for TLS: {e}")))?;
+    match TlsConnector::from(config).connect(name, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(e) => Err(fault(match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(error) => explain(error),
+            None => format!("the connection ended during the handshake: {e}"),
+        })),
+    }
+}
+
+/// What an error of TLS means, and the way out.
+fn explain(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "its certificate leads to no root that is trusted here: it is self-signed, or a proxy on the way inspects TLS; \
+             check who is answering, and name its root certificate with --ca FILE"
+                .to_owned()
+        }
+        Error::InvalidCertificate(e) => format!("its certificate is not good: {e}; check the address and the server"),
+        Error::InvalidMessage(_) => "what answers there does not speak TLS; use http:// or ws://, or another port".to_owned(),
+        other => format!("the TLS handshake failed: {other}"),
+    }
+}
