@@ -62,6 +62,24 @@ async function byHand(port, together, id) {
   }
 }
 
+test("haproxy-http answers hixie by itself, and passes version 8 on", async () => {
+  const front = await Front.start("haproxy-http", realm.listen);
+  try {
+    for (const name of Object.keys(CLIENTS)) {
+      assert.equal(await client(name, "8", "session", front.port), "works");
+      for (const version of ["75", "76"]) assert.notEqual(await client(name, version, "echo", front.port), "works");
+    }
+    for (const headers of ["headers75", "headers76"]) {
+      const link = await Hixie.dial(`http://localhost:${front.port}/throughline/v1/probe/websocket`);
+      link.ask(link[headers](), link.keyBytes());
+      assert.match(await link.head(), /^HTTP\/1\.1 400 (?![^]*throughline)/i);
+      link.end();
+    }
+  } finally {
+    await front.end();
+  }
+});
+
 for (const [kind, expected] of Object.entries(KINDS)) {
   test(`through ${kind}`, { timeout: 120_000 }, async () => {
     const held = socketsOf(realm.server);

@@ -67,6 +67,19 @@ test("hixie-76: key bytes as a body, and with the first frames behind them", asy
   }
 });
 
+test("hixie-76 byte by byte", async () => {
+  await dialled(async (link) => {
+    link.socket.setNoDelay(true);
+    const { pathname, host } = link.url;
+    const lines = Object.entries(link.headers76()).map(([name, value]) => `${name}: ${value}`);
+    const head = Buffer.from([`GET ${pathname} HTTP/1.1`, ...lines, "", ""].join("\r\n"));
+    for (const byte of Buffer.concat([head, link.keyBytes(), Buffer.from("\0one\xff", "latin1")])) link.write(Buffer.of(byte));
+    assert.ok((await link.head()).includes(`ws://${host}${pathname}`));
+    await link.digest();
+    assert.equal(await link.next(), "one");
+  });
+});
+
 test("hixie-76: spaces at the ends of a key count", async () => {
   await dialled(async (link) => {
     link.ask(link.headers76({ "Sec-WebSocket-Key1": " 1 2 " }), link.keyBytes());

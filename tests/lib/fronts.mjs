@@ -83,6 +83,11 @@ const KINDS = {
       `defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\nfrontend in\n bind 127.0.0.1:${port}\n default_backend realm\nbackend realm\n server realm ${upstream}\n`,
     command: (file) => ["/usr/sbin/haproxy", ["-db", "-f", file]],
   },
+  "haproxy-http": {
+    text: ({ port, upstream }) =>
+      `defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\nfrontend in\n bind 127.0.0.1:${port}\n default_backend realm\nbackend realm\n server realm ${upstream}\n`,
+    command: (file) => ["/usr/sbin/haproxy", ["-db", "-f", file]],
+  },
   "nginx-stream": {
     text: ({ folder, port, upstream }) => NGINX(folder, `stream { server { listen 127.0.0.1:${port}; proxy_pass ${upstream}; } }`),
     command: (file, folder) => ["/usr/sbin/nginx", ["-p", folder, "-c", file]],
