@@ -3,12 +3,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
+import { socketsFall, socketsOf } from "./lib/fronts.mjs";
 import { Hixie } from "./lib/hixie.mjs";
 import { Raw, frame } from "./lib/raw.mjs";
 import { Realm } from "./lib/realm.mjs";
 
 let realm;
-before(async () => (realm = await Realm.start({ config: "[websocket]\nkey_ms = 300\n[timeouts]\nheartbeat_ms = 1000\nconnect_ms = 1000\n" })));
+before(async () => (realm = await Realm.start({ config: "shards = 2\n[websocket]\nkey_ms = 300\n[timeouts]\nheartbeat_ms = 1000\nconnect_ms = 1000\n" })));
 after(() => realm.end());
 
 const probe = () => realm.address("probe/websocket");
@@ -143,6 +144,42 @@ test("key bytes that do not come: closed, counted, logged, and told to who asks"
   const reason = /5 of the 8 key bytes.*layer-7 proxy dropped the key bytes \(Via: 1\.1 cache\.example; X-Forwarded-For: 192\.0\.2\.7\)/;
   assert.match(seen.message, reason);
   await realm.server.until(() => (reason.test(realm.server.stderr) ? true : undefined));
+});
+
+test("many handshakes without key bytes leave nothing behind, and do not fill the log", async () => {
+  const [held, lines] = [socketsOf(realm.server), () => realm.server.stderr.split("key bytes of a hixie-76").length];
+  const before = lines();
+  const links = await Promise.all(Array.from({ length: 200 }, () => Hixie.dial(probe())));
+  for (const link of links) link.ask(link.headers76());
+  await Promise.all(links.map((link) => link.closed));
+  await socketsFall(realm.server, held + 1);
+  assert.ok(lines() - before < 20, "one line a second");
+});
+
+test("a realm that stops waits for no key bytes", async () => {
+  const stopping = await Realm.start({ config: "[websocket]\nkey_ms = 10000\n[timeouts]\ndrain_ms = 600000\n" });
+  try {
+    await dialled(async (link) => {
+      link.ask(link.headers76());
+      await link.head();
+      await stopping.stop();
+      await link.closed;
+    }, stopping.websocket);
+  } finally {
+    await stopping.end();
+  }
+});
+
+test("hixie-76 in one piece with the request before it", async () => {
+  await dialled(async (link) => {
+    const lines = Object.entries(link.headers76()).map(([name, value]) => `${name}: ${value}`);
+    const head = [`GET ${link.url.pathname} HTTP/1.1`, ...lines, "", ""].join("\r\n");
+    link.write(Buffer.concat([Buffer.from(`GET /healthz HTTP/1.1\r\nHost: ${link.url.host}\r\n\r\n${head}`), link.keyBytes(), Buffer.from("\0one\xff", "latin1")]));
+    assert.equal((await link.answer()).status, 200);
+    assert.match(await link.head(), /^HTTP\/1\.1 101 /);
+    await link.digest();
+    assert.equal(await link.next(), "one");
+  });
 });
 
 test("handshakes of the drafts that are refused", async () => {
