@@ -55,12 +55,13 @@ function program(variable, paths) {
   throw new Error(`none of ${paths.join(", ")} exists; install it, or set ${variable}`);
 }
 
-/** Starts a browser by name, "chromium", "firefox" or "webkit", the first two in a colour scheme. */
-export async function launch(name, scheme = "light") {
+/** Starts a browser by name, "chromium", "firefox" or "webkit", the first two in a colour scheme and with options of their driver. */
+export async function launch(name, scheme = "light", options = {}) {
   if (name === "webkit") return WebKit.launch();
   const root = process.getuid?.() === 0;
   if (name === "chromium") {
     return puppeteer.launch({
+      ...options,
       protocolTimeout: PROTOCOL_MS_MAX,
       executablePath: program("CHROMIUM", ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"]),
       args: [...QUIET, ...(root ? ["--no-sandbox"] : []), ...(scheme === "dark" ? ["--force-dark-mode"] : [])],
@@ -68,6 +69,7 @@ export async function launch(name, scheme = "light") {
     });
   }
   return puppeteer.launch({
+    ...options,
     browser: "firefox",
     protocolTimeout: PROTOCOL_MS_MAX,
     executablePath: program("FIREFOX", ["/usr/bin/firefox-esr", "/usr/bin/firefox"]),

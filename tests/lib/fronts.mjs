@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { Program } from "./processes.mjs";
 
 /** A port that nobody listens on. */
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);
@@ -22,7 +22,7 @@ function freePort() {
 }
 
 /** Resolves when something accepts connections at a port, as long as `program` runs. */
-function listening(port, program) {
+export function listening(port, program) {
   return new Promise((resolve, reject) => {
     const attempt = () => {
       if (program.exit !== undefined) return reject(new Error(`${program.command} ended with ${program.exit}\n${program.stderr}`));
@@ -63,14 +63,14 @@ export function socketsFall(program, count) {
 export function certificate(folder) {
   const names = { cert: join(folder, "cert.pem"), key: join(folder, "key.pem"), both: join(folder, "both.pem") };
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", names.key];
-  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
   execFileSync("openssl", ["req", "-x509", "-days", "30", ...key, ...subject, "-out", names.cert], { stdio: "pipe" });
   writeFileSync(names.both, readFileSync(names.cert, "utf8") + readFileSync(names.key, "utf8"));
   return names;
 }
 
 /** Apache reads the modules that it is built without from here. */
-const APACHE_MODULES = "/usr/lib/apache2/modules";
+export const APACHE_MODULES = "/usr/lib/apache2/modules";
 const NGINX = (folder, body) => `daemon off; pid ${folder}/pid; error_log ${folder}/error.log; worker_processes 1;
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 events { worker_connections 256; }

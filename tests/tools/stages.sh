@@ -20,7 +20,8 @@ at_least() {
 }
 
 apt_get() {
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@"
+    # Without a run level no package starts a service of its own.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@"
 }
 
 # Installs the packages of tests/debian-packages.txt that are not there.
@@ -128,6 +129,11 @@ stage_system() {
 stage_legacy() {
     npm_packages tests/legacy --ignore-scripts
     system_tests tests/legacy tests/legacy-clients tests/legacy-proxies
+}
+
+# Real proxies, as Debian has them.
+stage_proxies() {
+    system_tests tests/proxies
 }
 
 stage_tls() {

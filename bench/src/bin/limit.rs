@@ -15,7 +15,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 use throughline_wire::ws::handshake::{accept, parse_request_head};
-use throughline_wire::ws::{Opcode, write_frame};
+use throughline_wire::ws::{Opcode, Versions, write_frame};
 
 /// Keys of the two listeners; connections follow.
 const LISTENERS: [u64; 2] = [0, 1];
@@ -188,7 +188,7 @@ impl Limit {
             let Ok(head) = parse_request_head(&connection.inbox) else { return self.remove(key) };
             let Some(head) = head else { return };
             let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-            let Ok(accepted) = accept(&head.method, headers, None) else { return self.remove(key) };
+            let Ok(accepted) = accept(&head.method, headers, Versions::ALL, None) else { return self.remove(key) };
             connection.inbox.drain(..head.len);
             connection.open = true;
             connection.queue.push_back((Rc::new(accepted.response_head()), 0));

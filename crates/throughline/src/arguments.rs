@@ -21,8 +21,8 @@ pub(crate) struct Arguments {
     /// The realm's address, or its reverse proxy's: http://HOST:PORT[/PREFIX]
     #[arg(long, global = true, env = "THROUGHLINE_URL", default_value = "http://127.0.0.1:9000", value_name = "URL")]
     pub(crate) url: RealmUrl,
-    /// The forward proxy: http://, https:// or socks5://[USER:PASSWORD@]HOST:PORT, or none [default: as HTTPS_PROXY, HTTP_PROXY,
-    /// ALL_PROXY and NO_PROXY say]
+    /// The forward proxy, as http://HOST:PORT, https:// or socks5://, with USER:PASSWORD@ if it wants them; or none. By default
+    /// as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
     #[arg(long, global = true, value_name = "URL", hide_env_values = true)]
     pub(crate) proxy: Option<String>,
     /// Root certificates (PEM) to trust beside the system's, for example of a proxy that inspects TLS
@@ -43,6 +43,36 @@ pub(crate) enum Command {
     /// Create, list, show and delete channels
     #[command(subcommand)]
     Channel(Channel),
+    /// Print a configuration for a proxy in front of a realm, or on the way to it; without a name, list what there is
+    ProxyConfig(ProxyConfig),
+}
+
+const PROXY_CONFIG_EXAMPLES: &str = "\
+Examples:
+  throughline proxy-config
+  throughline proxy-config nginx --listen 0.0.0.0:443 --certificate full.pem --key key.pem > nginx.conf
+  throughline proxy-config haproxy --prefix /live";
+
+#[derive(Args, Debug)]
+#[command(after_help = PROXY_CONFIG_EXAMPLES)]
+pub(crate) struct ProxyConfig {
+    /// Which proxy
+    pub(crate) name: Option<String>,
+    /// Where the proxy listens
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "HOST:PORT")]
+    pub(crate) listen: String,
+    /// Where the realm listens
+    #[arg(long, default_value = "127.0.0.1:9000", value_name = "HOST:PORT")]
+    pub(crate) upstream: String,
+    /// What the proxy puts in front of the realm's paths, and takes away again; begins with a slash
+    #[arg(long, default_value = "", value_name = "PATH")]
+    pub(crate) prefix: String,
+    /// Certificates (PEM): the proxy speaks TLS with clients. HAProxy wants the key in the same file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<String>,
+    /// Their key (PEM), where it is a file of its own
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<String>,
 }
 
 const SERVE_EXAMPLES: &str = "\

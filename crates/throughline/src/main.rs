@@ -9,6 +9,7 @@ mod failure;
 mod lines;
 mod output;
 mod properties;
+mod proxy_config;
 mod publish;
 mod serve;
 mod stdin;
@@ -41,6 +42,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { url, proxy, ca, command } = arguments;
     let command = match command {
         Command::Serve(serve) => return serve::run(&serve),
+        Command::ProxyConfig(wanted) => return proxy_config::run(&wanted),
         command => command,
     };
     let proxy = match proxy {
@@ -54,7 +56,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = runtime.map_err(|e| Failure::Failed(format!("the system gave no runtime: {e}")))?;
     let outcome = runtime.block_on(async {
         match command {
-            Command::Serve(_) => Ok(()),
+            Command::Serve(_) | Command::ProxyConfig(_) => Ok(()),
             Command::Publish(publish) if publish.lines => lines::run(&url, publish).await,
             Command::Publish(publish) => publish::run(&url, publish).await,
             Command::Subscribe(subscribe) => subscribe::run(&url, subscribe).await,

@@ -55,7 +55,7 @@ fn headers() {
         (&[0x82, 126, 0x03, 0xE9], Rule::TooBig(LIMIT)),
     ];
     check(cases, Role::Client, None);
-    check(&[(&[0x81, 0x00], Rule::Unmasked), (&[0x88, 0x02, 3, 232], Rule::Unmasked)], Role::Server, None);
+    check(&[(&[0x81, 0x00], Rule::Unmasked), (&[0x89, 0x00], Rule::Unmasked)], Role::Server, None);
     check(
         &[(&[0x41, 0x00, 0xC0, 0x00], Rule::ReservedBit), (&[0xC8, 0x00], Rule::ReservedBit)],
         Role::Client,
@@ -147,4 +147,13 @@ fn a_violation_becomes_a_close_reason() {
         let close = violation.close();
         assert_eq!((close.code, close.reason.as_str()), (code, reason));
     }
+}
+
+#[test]
+fn a_close_of_a_client_that_lacks_its_mask_is_a_close() {
+    // As Caddy 2.6 sends it to both ends when it stops.
+    let mut bytes = *b"\x88\x04\x03\xe9no";
+    let mut decoder = Decoder::new(Role::Server, false);
+    let message = decoder.decode(&mut &mut bytes[..], None, 1024);
+    assert!(matches!(message, Ok(Some(throughline_wire::ws::Message::Close(Some((1001, "no")))))), "{message:?}");
 }

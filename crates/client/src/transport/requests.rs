@@ -146,8 +146,11 @@ impl Requests {
         let form = self.connection.as_ref().map(|connection| connection.form.clone()).unwrap_or_default();
         let path = self.url.path(resource);
         let target = format!("{}{path}?link={}{query}&u={}", form.front, self.link, self.sent);
-        let mut request =
-            Request::post(target).header(header::HOST, self.url.authority()).header(header::CONTENT_TYPE, CONTENT_TYPE);
+        let mut request = Request::post(target)
+            .header(header::HOST, self.url.authority())
+            .header(header::CONTENT_TYPE, CONTENT_TYPE)
+            // Also of an empty one: lighttpd answers 411 without it.
+            .header(header::CONTENT_LENGTH, body.len());
         if let Some(value) = form.authorization {
             request = request.header(header::PROXY_AUTHORIZATION, value);
         }

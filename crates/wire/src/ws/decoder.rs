@@ -155,7 +155,11 @@ fn parse_header(bytes: &[u8], rules: Rules, begun: Option<(Kind, usize)>) -> Res
         _ => {}
     }
     let Some((second, rest)) = rest.split_first() else { return Ok(None) };
-    match (rules.role, second & MASKED != 0) {
+    let masked = second & MASKED != 0;
+    match (rules.role, masked) {
+        // Proxies that stop say so to both ends, and some forget the mask. The connection ends either way, and a client that
+        // is told of its mistake would not come back.
+        (Role::Server, false) if opcode == Opcode::Close => {}
         (Role::Server, false) => return Err(Rule::Unmasked),
         (Role::Client, true) => return Err(Rule::Masked),
         _ => {}
@@ -166,9 +170,9 @@ fn parse_header(bytes: &[u8], rules: Rules, begun: Option<(Kind, usize)>) -> Res
     if !opcode.is_control() && length > left {
         return Err(Rule::TooBig(rules.message_bytes_max));
     }
-    let (key, rest) = match rules.role {
-        Role::Client => (None, rest),
-        Role::Server => match rest.split_first_chunk::<4>() {
+    let (key, rest) = match masked {
+        false => (None, rest),
+        true => match rest.split_first_chunk::<4>() {
             Some((key, rest)) => (Some(*key), rest),
             None => return Ok(None),
         },
