@@ -163,7 +163,7 @@ const header = (...bytes) => Buffer.from(bytes);
 const BROKEN = {
   "an unmasked text": [frame(1, "hello", { mask: false }), 1002],
   "an unmasked ping": [frame(9, "", { mask: false }), 1002],
-  "an unmasked close": [frame(8, "", { mask: false }), 1002],
+  "an unmasked close of one byte": [frame(8, "x", { mask: false }), 1002],
   "a continuation of nothing": [frame(0, "x"), 1002],
   "a text within a text": [Buffer.concat([frame(1, "a", { fin: false }), frame(1, "b")]), 1002],
   "a ping in fragments": [frame(9, "a", { fin: false }), 1002],
@@ -199,6 +199,17 @@ for (const path of ["probe/websocket", "websocket"]) {
     }
   });
 }
+
+test("an unmasked close, as a proxy that stops sends it in the client's name, is a close", async () => {
+  for (const [bytes, code] of [[frame(8, "", { mask: false }), 1000], [frame(8, Buffer.from([3, 233]), { mask: false }), 1001]]) {
+    await withRaw(async (raw) => {
+      await raw.upgrade();
+      raw.write(bytes);
+      assert.equal((await raw.close()).code, code);
+      await raw.closed;
+    }, realm.address("websocket"));
+  }
+});
 
 test("garbage harms nobody else", async () => {
   const link = await Link.open(realm.websocket);
