@@ -7,15 +7,18 @@ import { join } from "node:path";
 import { Program, binary, run } from "./processes.mjs";
 
 export class Realm {
-  /** Starts a realm. `config` is the text of a configuration file; `data` a directory that the caller owns. */
-  static async start({ config = "", data } = {}) {
+  /**
+   * Starts a realm. `config` is the text of a configuration file; `data` a directory that the caller owns; `listen` an address
+   * other than a free port; `within` a command that runs commands elsewhere, as in another network namespace.
+   */
+  static async start({ config = "", data, listen = "127.0.0.1:0", within = [] } = {}) {
     const realm = new Realm();
     realm.folder = mkdtempSync(join(tmpdir(), "throughline-"));
     process.on("exit", () => rmSync(realm.folder, { recursive: true, force: true }));
     realm.data = data ?? join(realm.folder, "data");
     realm.config = join(realm.folder, "throughline.toml");
     writeFileSync(realm.config, config);
-    realm.listen = "127.0.0.1:0";
+    Object.assign(realm, { listen, within });
     await realm.up();
     return realm;
   }
@@ -29,7 +32,7 @@ export class Realm {
   /** Starts the server without waiting until it listens. */
   spawn() {
     const args = ["serve", "--listen", this.listen, "--data", this.data, "--config", this.config];
-    this.server = new Program(binary(), args);
+    this.server = new Program(...this.command(args));
   }
 
   /** Waits until the server listens. */
@@ -64,14 +67,20 @@ export class Realm {
     return this.address("websocket").replace(/^http/, "ws");
   }
 
+  /** The program under test with arguments, where this realm is. */
+  command(args) {
+    const [file, ...rest] = [...this.within, binary(), ...args];
+    return [file, rest];
+  }
+
   /** Runs the command line against this realm. */
   cli(args, options = {}) {
-    return run(binary(), ["--url", this.url, ...args], options);
+    return run(...this.command(["--url", this.url, ...args]), options);
   }
 
   /** Starts the command line against this realm. */
   start(args, options = {}) {
-    return new Program(binary(), ["--url", this.url, ...args], options);
+    return new Program(...this.command(["--url", this.url, ...args]), options);
   }
 
   /** An HTTP request that must be answered with the status wanted; gives the JSON, if there is any. */

@@ -1,0 +1,75 @@
+// Configurations of proxies that nobody would recommend for a realm, but that are met: those of distributions, the least that
+// a manual shows, and policies of companies.
+
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+
+import { APACHE_MODULES } from "./fronts.mjs";
+
+/** Who is let through by proxies that ask. */
+export const USER = { username: "worker", password: "open sesame" };
+
+const http = (folder) =>
+  ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join(" ");
+
+const modules = (...names) => names.map((name) => `LoadModule ${name}_module ${APACHE_MODULES}/mod_${name}.so`).join("\n");
+
+const apache = (port, ...names) =>
+  `${modules("mpm_event", "authz_core", "proxy", "proxy_http", ...names)}\nServerName localhost\nPidFile pid\nErrorLog error.log
+Listen 127.0.0.1:${port}\nThreadsPerChild 64\nMaxRequestWorkers 1024\n`;
+
+const squid = (port, ...lines) =>
+  [`http_port 127.0.0.1:${port}`, ...lines, "http_access allow localhost", "http_access deny all", "cache deny all", ""].join("\n");
+
+/** Squid asks who it is. `helper` says how passwords are looked up. */
+const asking = (port, upstream, scheme, helper) =>
+  squid(
+    port,
+    `auth_param ${scheme} program ${helper}`,
+    `auth_param ${scheme} realm office`,
+    `acl tunnels port 443 ${upstream.split(":")[1]}`,
+    "acl known proxy_auth REQUIRED",
+    "http_access deny CONNECT !tunnels",
+    "http_access deny !known",
+  );
+
+export const CONFIGS = {
+  nginx: ({ folder, port, upstream }) =>
+    `events {}\nhttp { ${http(folder)} gzip on; server { listen 127.0.0.1:${port}; location / { proxy_pass http://${upstream}; } } }\n`,
+  apache: ({ port, upstream }) => `${apache(port)}ProxyPass / http://${upstream}/\n`,
+  // What BrowserMatch does to old clients in many files, to everybody: HTTP/1.0 on both sides, and nothing kept alive.
+  "apache-http10": ({ port, upstream }) =>
+    `${apache(port, "env")}SetEnv force-proxy-request-1.0 1\nSetEnv downgrade-1.0 1\nSetEnv force-response-1.0 1\nSetEnv nokeepalive 1
+SetEnv proxy-nokeepalive 1\nProxyPreserveHost On\nProxyPass / http://${upstream}/\n`,
+  lighttpd: ({ folder, port, upstream }) => {
+    const [host, to] = upstream.split(":");
+    return `server.document-root = "${folder}"\nserver.bind = "127.0.0.1"\nserver.port = ${port}\nserver.modules = ("mod_proxy")
+proxy.server = ("" => (("host" => "${host}", "port" => ${to})))\n`;
+  },
+  varnish: ({ upstream }) => {
+    const [host, port] = upstream.split(":");
+    return `vcl 4.1;\nbackend realm { .host = "${host}"; .port = "${port}"; }\n`;
+  },
+  // Debian's own file: tunnels to 443 only.
+  squid: ({ port }) => readFileSync("/etc/squid/squid.conf", "utf8").replace(/^http_port .*$/m, `http_port 127.0.0.1:${port}`),
+  "squid-no-tunnels": ({ port }) => squid(port, "http_access deny CONNECT"),
+  "squid-basic": ({ folder, port, upstream }) => {
+    const hash = execFileSync("openssl", ["passwd", "-apr1", USER.password], { encoding: "utf8" });
+    writeFileSync(join(folder, "users"), `${USER.username}:${hash}`);
+    return asking(port, upstream, "basic", `/usr/lib/squid/basic_ncsa_auth ${folder}/users`);
+  },
+  "squid-digest": ({ folder, port, upstream }) => {
+    const secret = createHash("md5").update(`${USER.username}:office:${USER.password}`).digest("hex");
+    writeFileSync(join(folder, "users"), `${USER.username}:office:${secret}\n`);
+    return asking(port, upstream, "digest", `/usr/lib/squid/digest_file_auth -c ${folder}/users`);
+  },
+  tinyproxy: ({ port }) => `Port ${port}\nListen 127.0.0.1\nTimeout 600\nAllow 127.0.0.1\nConnectPort 443\nConnectPort 563\n`,
+};
+
+/** What tests need and an operator does not: names of files that no other instance has, and a quick end. */
+export const ADDED = {
+  squid: (folder) =>
+    `pid_filename none\ncache_log ${folder}/cache.log\naccess_log none\nshutdown_lifetime 1 second\npinger_enable off\n`,
+};
