@@ -84,7 +84,7 @@ const authority = new Authority(folder, "Throughline tests");
 const address = ["127", 1 + (process.pid >> 14), 1 + ((process.pid >> 7) & 127), 1 + (process.pid & 127)].join(".");
 const issued = authority.issue("localhost", ["127.0.0.1", address]);
 const tls = `[tls]\ncertificates = ["${issued.cert}"]\nkeys = ["${issued.key}"]\n`;
-const realms = { open: await Realm.start(), secure: undefined };
+const realms = { open: await Realm.start({ config: 'proxies.proxy_protocol_from = ["127.0.0.9"]\n' }), secure: undefined };
 if (rows.some(({ secure }) => secure)) realms.secure = await Realm.start({ config: tls, listen: `${address}:443` });
 const home = join(folder, "home");
 trust(join(home, ".pki", "nssdb"), [authority]);

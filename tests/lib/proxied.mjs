@@ -51,7 +51,7 @@ export class Proxied {
     } else {
       this.text = CONFIGS[row.text]({ folder: this.folder, port: this.port, upstream });
     }
-    writeFileSync(this.file, this.text + (ADDED[row.program]?.(this.folder) ?? ""));
+    writeFileSync(this.file, this.text + (row.added ?? "") + (ADDED[row.program]?.(this.folder) ?? ""));
     await this.up();
   }
 

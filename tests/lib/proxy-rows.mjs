@@ -2,7 +2,7 @@
 //
 // `program` runs it; `config` is the name of the configuration that proxy-config prints, else `text` is the name of one of
 // proxy-configs.mjs. `upgrades`: WebSocket passes. `forward`: clients are told of it. `secure`: the realm is the one with TLS on
-// port 443. `asks`: it wants to know who it is. `refuses`: what the command line has to say where nothing can pass.
+// port 443. `added`: lines behind the configuration. `asks`: it wants to know who it is. `refuses`: what the command line has to say where nothing can pass.
 
 export const ROWS = [
   { name: "nginx", program: "nginx", config: "nginx", upgrades: true },
@@ -11,6 +11,8 @@ export const ROWS = [
   { name: "HAProxy", program: "haproxy", config: "haproxy", upgrades: true },
   { name: "HAProxy, TLS, prefix", program: "haproxy", config: "haproxy", tls: true, prefix: "/live", upgrades: true },
   { name: "HAProxy, TCP", program: "haproxy", config: "haproxy-tcp", upgrades: true },
+  // Only from this address does its realm expect a PROXY header.
+  { name: "HAProxy, TCP, PROXY", program: "haproxy", config: "haproxy-tcp-proxy", upgrades: true, added: "    source 127.0.0.9\n" },
   { name: "Apache", program: "apache", config: "apache", upgrades: true },
   { name: "Apache, prefix", program: "apache", config: "apache", prefix: "/live", upgrades: true },
   { name: "Caddy", program: "caddy", config: "caddy", upgrades: true },

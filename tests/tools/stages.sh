@@ -140,6 +140,11 @@ stage_tls() {
     system_tests tests/tls tests/testssl
 }
 
+# What the realm believes of whom, and what it refuses before anything is asked of it.
+stage_front() {
+    system_tests tests/proxy-protocol
+}
+
 stage_browsers() {
     system_tests tests/page tests/main-job
 }

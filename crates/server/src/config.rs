@@ -5,6 +5,7 @@
 //! `docs/configuration.md`, is made from the same list by [`render`].
 
 mod document;
+mod networks;
 mod origins;
 mod raw;
 mod settings;
@@ -17,14 +18,16 @@ use throughline_wire::event::check_channel_name;
 use throughline_wire::message::Limits as Announced;
 
 pub use document::render;
+pub use networks::{BadRange, Range};
 pub use origins::{BadOrigin, Grant, Origin, OriginRule};
 pub use raw::ConfigError;
 pub use settings::{
-    ChannelDefaults, Config, Limits, LongPoll, Origins, SECTIONS, SETTINGS, Section, Setting, Storage, Timeouts, Tls,
-    WebSocket,
+    ChannelDefaults, Config, Limits, LongPoll, Origins, Proxies, SECTIONS, SETTINGS, Section, Setting, Storage,
+    Timeouts, Tls, WebSocket,
 };
 pub use value::{LogLevel, Rule, UnknownLevel};
 
+pub(crate) use networks::listed;
 pub(crate) use suggest::nearest;
 
 use raw::{ChannelEntry, RawConfig, Reader};

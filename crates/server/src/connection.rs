@@ -2,12 +2,12 @@
 //! here, everything else goes to hyper. A request there that opens a stream or asks for an upgrade takes the connection over.
 
 mod legacy;
+mod proxied;
 mod replay;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::http::{self, Body, cors};
+use crate::peer::Source;
 use crate::runtime::{Local, Phase, WebSocketStart};
 use crate::shard::{Network, Purpose};
 use crate::socket::Stream;
@@ -41,7 +42,6 @@ const HEAD_READ_BYTES: usize = 4096;
 /// Serves a connection to its end.
 pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::Result<()> {
     let tcp = TcpStream::from_std(socket)?;
-    let peer = tcp.peer_addr().ok().map(|address| address.ip());
     let limit = Duration::from_millis(local.http.config.timeouts.head_ms);
     let mut phase = local.phase.clone();
     let first = tokio::select! {
@@ -51,15 +51,15 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     let Ok(first) = first else {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time (timeouts.head_ms)"));
     };
-    let First { stream, mut bytes, head } = first?;
+    let First { stream, source, mut bytes, head } = first?;
     if let Some(head) = head
-        && let Some((start, accepted)) = sniff(local, Path { peer, secure: stream.is_secure() }, &head, &bytes)
+        && let Some((start, accepted)) = sniff(local, source, &head, &bytes)
     {
         bytes.drain(..head.len);
         return begin(local, stream, start, accepted, bytes).await;
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
-    Box::pin(serve_http(local, stream, peer, bytes)).await
+    Box::pin(serve_http(local, stream, source, bytes)).await
 }
 
 /// Answers a handshake and opens its link. `early` are bytes that came behind the request.
@@ -86,6 +86,7 @@ async fn begin(
 /// What a connection began with.
 struct First {
     stream: Stream,
+    source: Source,
     bytes: Vec<u8>,
     /// A whole head of a request, which lies at the front of the bytes.
     head: Option<RequestHead>,
@@ -96,9 +97,11 @@ async fn first_bytes(local: &Local, tcp: TcpStream) -> io::Result<First> {
     let mut bytes = Vec::new();
     let mut stream = Stream::Tcp(tcp);
     let mut more = read_some(local, &stream, &mut bytes).await?;
+    let mut source = proxied::source(local, &stream, &mut bytes, &mut more).await?;
     if let Some(certificates) = &local.certificates {
         if bytes.first() == Some(&HANDSHAKE_RECORD) {
             stream = Box::pin(begin_tls(local, stream, certificates.current(), std::mem::take(&mut bytes))).await?;
+            source.secure = true;
             more = read_some(local, &stream, &mut bytes).await?;
         } else if more && !certificates.plain() {
             stream.write_all(&http::plain_response()).await?;
@@ -116,7 +119,7 @@ async fn first_bytes(local: &Local, tcp: TcpStream) -> io::Result<First> {
             Ok(head) => head,
             Err(_) => None,
         };
-        return Ok(First { stream, bytes, head });
+        return Ok(First { stream, source, bytes, head });
     }
 }
 
@@ -153,16 +156,8 @@ async fn begin_tls(local: &Local, stream: Stream, config: Arc<ServerConfig>, fir
     }
 }
 
-/// How a connection came.
-#[derive(Clone, Copy)]
-struct Path {
-    peer: Option<IpAddr>,
-    /// With TLS.
-    secure: bool,
-}
-
 /// A WebSocket handshake that succeeds; all others are answered by the HTTP service.
-fn sniff(local: &Local, came: Path, head: &RequestHead, bytes: &[u8]) -> Option<(WebSocketStart, Accepted)> {
+fn sniff(local: &Local, came: Source, head: &RequestHead, bytes: &[u8]) -> Option<(WebSocketStart, Accepted)> {
     let (path, query) = head.target.split_once('?').map_or((&*head.target, None), |(path, query)| (path, Some(query)));
     let purpose = upgrade::purpose(path)?;
     let mut headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
@@ -173,11 +168,11 @@ fn sniff(local: &Local, came: Path, head: &RequestHead, bytes: &[u8]) -> Option<
     let method = &head.method;
     let handshake = Handshake { purpose, http_1_0: false, method, path, query, secure: came.secure, headers: &headers };
     let accepted = upgrade::accept(&local.http, &handshake).ok()?;
-    Some((start(purpose, came.peer, &handshake, &accepted), accepted))
+    Some((start(purpose, came, &handshake, &accepted), accepted))
 }
 
-fn start(purpose: Purpose, peer: Option<IpAddr>, handshake: &Handshake<'_>, accepted: &Accepted) -> WebSocketStart {
-    let network = Network::of(peer, handshake.find("x-forwarded-for").as_deref());
+fn start(purpose: Purpose, came: Source, handshake: &Handshake<'_>, accepted: &Accepted) -> WebSocketStart {
+    let network = Network::of(came.address, handshake.find("x-forwarded-for").as_deref());
     WebSocketStart { purpose, version: accepted.version(), deflate: accepted.deflate(), network }
 }
 
@@ -190,19 +185,15 @@ enum Takeover {
 
 /// A connection that speaks HTTP, as its requests see it.
 struct Wire {
-    came: Path,
+    came: Source,
     takeover: Cell<Option<Takeover>>,
     /// True while earlier answers are not written yet.
     behind: Rc<Cell<bool>>,
 }
 
-async fn serve_http(local: &Rc<Local>, stream: Stream, peer: Option<IpAddr>, first: Vec<u8>) -> io::Result<()> {
+async fn serve_http(local: &Rc<Local>, stream: Stream, came: Source, first: Vec<u8>) -> io::Result<()> {
     let timeouts = &local.http.config.timeouts;
-    let wire = Rc::new(Wire {
-        came: Path { peer, secure: stream.is_secure() },
-        takeover: Cell::new(None),
-        behind: Rc::default(),
-    });
+    let wire = Rc::new(Wire { came, takeover: Cell::new(None), behind: Rc::default() });
     let patience = Duration::from_millis(timeouts.body_ms);
     let behind = Rc::clone(&wire.behind);
     let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, behind, stalled: None });
@@ -262,7 +253,7 @@ async fn answer(
             Err(refused) => return Ok(*refused),
         }
     } else if let Some(kind) = transport::Kind::of(path) {
-        match transport::serve(&local, kind, wire.came.peer, request).await {
+        match transport::serve(&local, kind, wire.came.address, request).await {
             Outcome::Stream(start) => Takeover::Stream(start),
             Outcome::Answer(response) => return Ok(response),
         }
@@ -277,7 +268,7 @@ async fn answer(
 fn handshake_by_hyper(
     local: &Local,
     purpose: Purpose,
-    came: Path,
+    came: Source,
     request: &Request<Incoming>,
 ) -> Result<(WebSocketStart, Accepted), Box<Response<Body>>> {
     // The map's own iterator cannot be cloned, and a handshake is looked through several times.
@@ -301,5 +292,5 @@ fn handshake_by_hyper(
         }
         Box::new(response)
     })?;
-    Ok((start(purpose, came.peer, &handshake, &accepted), accepted))
+    Ok((start(purpose, came, &handshake, &accepted), accepted))
 }

@@ -9,6 +9,7 @@ mod connection;
 pub mod http;
 pub mod metrics;
 mod network;
+mod peer;
 mod rare;
 mod realm;
 mod runtime;

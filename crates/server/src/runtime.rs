@@ -130,6 +130,8 @@ pub(crate) struct Local {
     pub(crate) phase: watch::Receiver<Phase>,
     /// Lines of the log about key bytes that did not come.
     pub(crate) keys_lost: Rare,
+    /// The same about connections that were refused for a PROXY header.
+    pub(crate) headers_refused: Rare,
 }
 
 /// What a WebSocket link begins with.
@@ -180,6 +182,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         handshakes: Semaphore::new(1),
         phase: phase.clone(),
         keys_lost: Rare::default(),
+        headers_refused: Rare::default(),
     });
     let writer = spawn_local(Rc::clone(&local).write_loop());
     spawn_local(Rc::clone(&local).await_drain());

@@ -1,7 +1,7 @@
 //! What links write to: a connection of the operating system, with TLS or without, or the answers of polls.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -72,9 +72,9 @@ impl Stream {
         }
     }
 
-    /// True when nobody between the two ends can read it.
-    pub(crate) fn is_secure(&self) -> bool {
-        matches!(self, Stream::Tls(_))
+    /// The other end of the connection.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
     }
 
     /// The connection below, where there is one of its own.

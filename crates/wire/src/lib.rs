@@ -8,6 +8,7 @@
 //! - [`path`]: words for transports and their failures
 //! - [`close`]: close codes and what a client does after each
 //! - [`http`]: the shapes of the HTTP transports
+//! - [`proxy_protocol`]: what a proxy says of whom it speaks for
 //! - [`ws`]: WebSocket frames, handshakes and compression
 #![no_std]
 
@@ -20,4 +21,5 @@ pub mod http;
 pub mod message;
 pub mod path;
 pub mod properties;
+pub mod proxy_protocol;
 pub mod ws;

@@ -89,6 +89,7 @@ fn values(rule: &Rule) -> String {
         Rule::Text => "text".to_owned(),
         Rule::Texts => "a list of texts".to_owned(),
         Rule::Origins => "a list of origins".to_owned(),
+        Rule::Ranges => "a list of addresses and ranges of addresses".to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 use throughline_engine::ChannelKind;
 use throughline_wire::ws::Versions;
 
+use super::networks::Range;
 use super::origins::OriginRule;
 use super::raw::Reader;
 use super::value::{LogLevel, Rule};
@@ -277,6 +278,18 @@ settings! {
         client_roots: Vec<String> = "[]", Rule::Texts, "[\"/etc/throughline/clients.pem\"]";
         /// Whether a client without a certificate is served in spite of `client_roots`; a wrong one is refused.
         client_optional: bool = "false", Rule::Flag, "true";
+    }
+
+    /// Proxies in front of the realm, and what is believed of what they say. An entry is an address or a range of addresses.
+    proxies: Proxies = "proxies"
+    {
+        /// Proxies that begin every connection with a PROXY header, version 1 or 2, which says whom they speak for. A connection
+        /// from one of them that begins otherwise is closed, and so is one with such a header from anywhere else: both are logged.
+        proxy_protocol_from: Vec<Range> = "[]", Rule::Ranges, "[\"10.0.0.2\"]";
+        /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Prefix` are
+        /// believed. They have to set these themselves, or to append to what came: what a client wrote must not pass
+        /// unchanged. From everybody else these headers mean nothing.
+        trusted: Vec<Range> = "[]", Rule::Ranges, "[\"127.0.0.1\", \"10.0.0.0/24\"]";
     }
 
     /// WebSocket links.

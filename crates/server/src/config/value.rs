@@ -6,6 +6,7 @@ use std::str::FromStr;
 use throughline_engine::ChannelKind;
 use throughline_wire::ws::{Version, Versions};
 
+use super::networks::Range;
 use super::origins::OriginRule;
 use super::raw::Raw;
 
@@ -33,6 +34,8 @@ pub enum Rule {
     Texts,
     /// A list of origins.
     Origins,
+    /// A list of ranges of addresses.
+    Ranges,
 }
 
 impl fmt::Display for Rule {
@@ -44,6 +47,7 @@ impl fmt::Display for Rule {
             Rule::Words(words) => write!(f, "one of {}", quoted(words)),
             Rule::Several(words) => write!(f, "a list of some of {}", quoted(words)),
             Rule::Texts => f.write_str("a list of texts in quotes"),
+            Rule::Ranges => f.write_str("a list of addresses in quotes, such as [\"10.0.0.0/8\", \"::1\"]"),
             Rule::Origins => f.write_str("a list of origins in quotes, such as [\"https://app.example.com\"]"),
         }
     }
@@ -127,14 +131,25 @@ impl Value for Versions {
     }
 }
 
+/// A list of texts, each of which says what is wrong with it.
+fn parsed<T: FromStr<Err: fmt::Display>>(raw: &Raw, rule: &Rule) -> Result<Vec<T>, String> {
+    let Raw::List(items) = raw else { return expected(rule) };
+    let entry = |item: &Raw| match item {
+        Raw::Text(text) => text.parse().map_err(|e| format!("{text:?}: {e}")),
+        _ => expected(rule),
+    };
+    items.iter().map(entry).collect()
+}
+
 impl Value for Vec<OriginRule> {
     fn read(raw: &Raw, rule: &Rule) -> Result<Vec<OriginRule>, String> {
-        let Raw::List(items) = raw else { return expected(rule) };
-        let entry = |item: &Raw| match item {
-            Raw::Text(text) => text.parse().map_err(|e| format!("{text:?}: {e}")),
-            _ => expected(rule),
-        };
-        items.iter().map(entry).collect()
+        parsed(raw, rule)
+    }
+}
+
+impl Value for Vec<Range> {
+    fn read(raw: &Raw, rule: &Rule) -> Result<Vec<Range>, String> {
+        parsed(raw, rule)
     }
 }
 
