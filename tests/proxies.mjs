@@ -50,6 +50,8 @@ async function each(paths, step, act, atOnce = paths.length) {
         process.stderr.write(`${path.name}: ${step}: ${error.message ?? error}\n`);
         path.broken = true;
         path.findings.push(`${step}: ${String(error.message ?? error).slice(0, 600)}`);
+        const state = await path.state().catch((unknown) => `no state: ${unknown.message}`);
+        process.stderr.write(`${path.name}: ${state}\n`);
       }
     }
   };

@@ -27,8 +27,28 @@ export async function ask(base, path, query, { method = "GET", body, headers = {
   return { status: response.statusCode, headers: response.headers, text: Buffer.concat(parts).toString() };
 }
 
+const connections = new Map();
+
+/** From now on requests to an origin go over this connection, a client session of node's http2. */
+export function carry(origin, session) {
+  connections.set(origin, session);
+}
+
+/** A request over HTTP/2 up to the head of its answer, which looks like one of HTTP/1. */
+function beginStream(session, url, { method, body, headers }) {
+  return new Promise((resolve, reject) => {
+    const named = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+    const stream = session.request({ ":method": method, ":path": url.pathname + url.search, ...named }, { endStream: body === undefined });
+    stream.on("response", (answer) => resolve(Object.assign(stream, { statusCode: answer[":status"], headers: answer })));
+    stream.on("error", reject);
+    if (body !== undefined) stream.end(body);
+  });
+}
+
 /** A request up to the head of its answer. */
 export function begin(url, { method = "GET", body, headers = {} } = {}) {
+  const session = connections.get(url.origin);
+  if (session) return beginStream(session, url, { method, body, headers });
   return new Promise((resolve, reject) => {
     const outgoing = request(url, { method, headers: body === undefined ? headers : { "Content-Type": "text/plain;charset=UTF-8", ...headers }, agent });
     outgoing.on("response", resolve).on("error", reject);

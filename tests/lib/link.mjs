@@ -4,12 +4,15 @@
 import WebSocket from "ws";
 
 export class Link {
-  /** Opens a link and waits for the welcome. `session` resumes one; without `keep`, only `onmessage` sees what comes. */
-  static async open(url, { session, keep = true, onmessage = () => {}, tls = {} } = {}) {
+  /**
+   * Opens a link and waits for the welcome. `session` resumes one; without `keep`, only `onmessage` sees what comes; `socket` is one that
+   * is opening, in place of the address.
+   */
+  static async open(url, { session, keep = true, onmessage = () => {}, tls = {}, socket } = {}) {
     const link = new Link();
     link.keep = keep;
     link.onmessage = onmessage;
-    link.socket = new WebSocket(url, "throughline.v1", tls);
+    link.socket = socket ?? new WebSocket(url, "throughline.v1", tls);
     link.received = [];
     link.waiting = new Set();
     link.socket.on("message", (data, binary) => link.take(data, binary));

@@ -121,6 +121,12 @@ export class Path {
     this.links = await this.page.evaluate(() => session.path.links);
   }
 
+  /** How far the clients have come, for a step that failed. */
+  async state() {
+    const browser = await this.page.evaluate(() => ({ state: session.state, heard: heard.length, journal: session.path.links?.slice(-5) }));
+    return `browser: ${JSON.stringify(browser)}; command line: ${this.native.lines.length} events, ${this.native.stderr.slice(-600)}`;
+  }
+
   async finish() {
     if ((await this.page.evaluate(() => gaps)) > 0) this.findings.push("a gap was told");
     const limit = this.row.upgrades ? FIRST_MS.upgrades : FIRST_MS.any;

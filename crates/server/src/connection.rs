@@ -1,6 +1,7 @@
 //! From an accepted connection to what it speaks: its first bytes are looked at, a WebSocket handshake is answered
 //! here, everything else goes to hyper. A request there that opens a stream or asks for an upgrade takes the connection over.
 
+mod http2;
 mod legacy;
 mod proxied;
 mod replay;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Version};
@@ -57,6 +59,9 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     {
         bytes.drain(..head.len);
         return begin(local, stream, start, accepted, bytes).await;
+    }
+    if http2::is_preface(&bytes) && local.http.config.http2.enabled {
+        return Box::pin(http2::serve(Rc::clone(local), stream, source, bytes)).await;
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
     Box::pin(serve_http(local, stream, source, bytes)).await
@@ -166,7 +171,16 @@ fn sniff(local: &Local, came: Source, head: &RequestHead, bytes: &[u8]) -> Optio
     }
     legacy::restore_keys(bytes, &mut headers);
     let method = &head.method;
-    let handshake = Handshake { purpose, http_1_0: false, method, path, query, secure: came.secure, headers: &headers };
+    let handshake = Handshake {
+        purpose,
+        connect: false,
+        http_1_0: false,
+        method,
+        path,
+        query,
+        secure: came.secure,
+        headers: &headers,
+    };
     let accepted = upgrade::accept(&local.http, &handshake).ok()?;
     Some((start(purpose, came, &handshake, &accepted), accepted))
 }
@@ -228,7 +242,7 @@ async fn serve_http(local: &Rc<Local>, stream: Stream, came: Source, first: Vec<
     match takeover {
         None => stream.shutdown().await,
         Some(Takeover::Stream(start)) => {
-            local.stream_link(stream, start);
+            local.stream_link(stream, start.with_head());
             Ok(())
         }
         Some(Takeover::WebSocket(start, accepted, body)) => {
@@ -276,6 +290,7 @@ fn handshake_by_hyper(
     let http_1_0 = request.version() < Version::HTTP_11;
     let handshake = Handshake {
         purpose,
+        connect: request.extensions().get::<Protocol>().is_some(),
         http_1_0,
         method: request.method().as_str(),
         path: request.uri().path(),

@@ -10,6 +10,7 @@ pub mod http;
 pub mod metrics;
 mod network;
 mod peer;
+mod pipe;
 mod rare;
 mod realm;
 mod runtime;

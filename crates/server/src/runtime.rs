@@ -250,7 +250,7 @@ impl Local {
 
     /// Opens a link on a connection whose request asked for a stream, and has it read to its end.
     pub(crate) fn stream_link(self: &Rc<Self>, socket: Stream, start: StreamStart) {
-        let StreamStart { http, piece, reserved } = start;
+        let StreamStart { http, piece, reserved, headers: _ } = start;
         let id = self.http_link(socket, http, piece);
         reserved.fill(Place { mailbox: Arc::clone(&self.mailbox), link: id, slot: None });
         let reading = Rc::clone(self).read_loop(id);

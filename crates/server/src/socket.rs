@@ -1,4 +1,5 @@
-//! What links write to: a connection of the operating system, with TLS or without, or the answers of polls.
+//! What links write to: a connection of the operating system, with TLS or without, a stream of
+//! HTTP/2, or the answers of polls.
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
@@ -10,6 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::pipe::Pipe;
 use crate::shard::Sock;
 use crate::tls::TlsStream;
 use crate::transport::PollSlot;
@@ -19,6 +21,7 @@ use crate::transport::PollSlot;
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream>),
+    Pipe(Pipe),
     Poll(Arc<PollSlot>),
 }
 
@@ -43,6 +46,7 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => read_tcp(tcp, buffer),
             Stream::Tls(tls) => tls.read(buffer),
+            Stream::Pipe(pipe) => pipe.read(buffer),
             Stream::Poll(_) => Ok(0),
         }
     }
@@ -52,6 +56,7 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => tcp.poll_read_ready(cx).map(|ready| ready.is_ok()),
             Stream::Tls(tls) => tls.poll_readable(cx),
+            Stream::Pipe(pipe) => pipe.poll_readable(cx),
             Stream::Poll(_) => Poll::Ready(false),
         }
     }
@@ -60,6 +65,7 @@ impl Stream {
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Stream::Poll(slot) => slot.poll_writable(cx),
+            Stream::Pipe(pipe) => pipe.poll_writable(cx),
             _ => self.tcp().map_or(Poll::Ready(()), |tcp| tcp.poll_write_ready(cx).map(drop)),
         }
     }
@@ -67,8 +73,8 @@ impl Stream {
     /// Ready when a link on polls is over.
     pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
         match self {
-            Stream::Tcp(_) | Stream::Tls(_) => Poll::Ready(()),
             Stream::Poll(slot) => slot.poll_over(cx),
+            _ => Poll::Ready(()),
         }
     }
 
@@ -82,7 +88,7 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => Some(tcp),
             Stream::Tls(tls) => Some(tls.tcp()),
-            Stream::Poll(_) => None,
+            Stream::Pipe(_) | Stream::Poll(_) => None,
         }
     }
 }
@@ -92,6 +98,7 @@ impl Sock for Stream {
         match self {
             Stream::Tcp(tcp) => tcp.try_write(bytes),
             Stream::Tls(tls) => tls.write([bytes].into_iter()),
+            Stream::Pipe(pipe) => pipe.write([bytes]),
             Stream::Poll(slot) => slot.write([bytes]),
         }
     }
@@ -100,6 +107,7 @@ impl Sock for Stream {
         match self {
             Stream::Tcp(tcp) => tcp.try_write_vectored(slices),
             Stream::Tls(tls) => tls.write(slices.iter().map(|slice| &**slice)),
+            Stream::Pipe(pipe) => pipe.write(slices.iter().map(|slice| &**slice)),
             Stream::Poll(slot) => slot.write(slices.iter().map(|slice| &**slice)),
         }
     }
@@ -117,12 +125,14 @@ impl Sock for Stream {
             // An error means that the connection is gone already.
             Stream::Tcp(tcp) => drop(SockRef::from(tcp).shutdown(Shutdown::Write)),
             Stream::Tls(tls) => tls.shutdown(),
+            Stream::Pipe(pipe) => pipe.finish(),
             Stream::Poll(slot) => slot.finish(),
         }
     }
 
     fn abort(&self) {
         match self {
+            Stream::Pipe(pipe) => pipe.abort(),
             Stream::Poll(slot) => slot.abort(),
             _ => drop(self.tcp().map(|tcp| SockRef::from(tcp).shutdown(Shutdown::Both))),
         }

@@ -72,6 +72,8 @@ pub(crate) enum Refused {
 /// A handshake as it came.
 pub(crate) struct Handshake<'a> {
     pub(crate) purpose: Purpose,
+    /// It came by the extended CONNECT method of HTTP/2.
+    pub(crate) connect: bool,
     /// Something on the way made an old version of HTTP of it.
     pub(crate) http_1_0: bool,
     pub(crate) method: &'a str,
@@ -142,6 +144,7 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
         return Err(Refused::Draining);
     }
     if let Some(origin) = handshake.origin()
+        && handshake.find("sec-fetch-site").as_deref() != Some(http::cors::SAME_ORIGIN)
         && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
     {
         return Err(Refused::Origin(origin.into_owned()));
@@ -150,7 +153,7 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
     if handshake.http_1_0 && handshake::wants_websocket(headers.clone()) {
         return Err(Refused::UpgradeRemoved(handshake.way()));
     }
-    match hixie::detect(headers) {
+    match hixie::detect(headers).filter(|_| !handshake.connect) {
         Some(draft) => check_draft(context, handshake, draft),
         None => check_numbered(context, handshake),
     }
@@ -179,7 +182,11 @@ fn check_numbered(context: &Context, handshake: &Handshake<'_>) -> Result<Accept
     let settings = deflate::Settings { client_context_takeover: websocket.client_context_takeover || echo };
     let deflate = websocket.compression.then_some(&settings);
     let headers = handshake.headers.iter().copied();
-    match handshake::accept(handshake.method, headers, websocket.versions, deflate) {
+    let accepted = match handshake.connect {
+        true => handshake::accept_connect(headers, websocket.versions, deflate),
+        false => handshake::accept(handshake.method, headers, websocket.versions, deflate),
+    };
+    match accepted {
         Ok(accepted) => Ok(Accepted::Numbered(Box::new(accepted))),
         Err(Refusal::UpgradeRemoved) => Err(Refused::UpgradeRemoved(handshake.way())),
         Err(refusal) => Err(Refused::Handshake(refusal)),

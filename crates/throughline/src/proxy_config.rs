@@ -33,7 +33,13 @@ const ENTRIES: &[Entry] = &[
     entry!("nginx-stream", "nginx-stream.conf", false, true, "reverse proxy, TCP: every version of WebSocket passes"),
     entry!("haproxy", "haproxy.cfg", true, true, "reverse proxy, HTTP"),
     entry!("haproxy-tcp", "haproxy-tcp.cfg", false, true, "reverse proxy, TCP: every version of WebSocket passes"),
-    entry!("haproxy-tcp-proxy", "haproxy-tcp-proxy.cfg", false, true, "the same, and the realm is told who the clients are"),
+    entry!(
+        "haproxy-tcp-proxy",
+        "haproxy-tcp-proxy.cfg",
+        false,
+        true,
+        "the same, and the realm is told who the clients are"
+    ),
     entry!("apache", "apache.conf", true, true, "reverse proxy, HTTP"),
     entry!("caddy", "Caddyfile", true, true, "reverse proxy, HTTP"),
     entry!("lighttpd", "lighttpd.conf", true, true, "reverse proxy, HTTP"),

@@ -2,7 +2,7 @@
 
 use throughline_wire::ws::deflate::{Agreed, Settings};
 use throughline_wire::ws::handshake::{
-    BadHead, ClientHandshake, HandshakeError, Refusal, accept, parse_request_head, wants_websocket,
+    BadHead, ClientHandshake, HandshakeError, Refusal, accept, accept_connect, parse_request_head, wants_websocket,
 };
 use throughline_wire::ws::{Version, Versions};
 
@@ -106,6 +106,21 @@ fn versions() {
     assert_eq!(told(Refusal::UpgradeRemoved, [Version::V13].into_iter().collect()), ["websocket", "Upgrade", "13"]);
     assert_eq!(told(Refusal::Version, [Version::Hixie76].into_iter().collect()), [""; 0]);
     assert_eq!(Version::ALL.into_iter().collect::<Versions>(), ALL);
+}
+
+/// RFC 8441 section 5.1: neither key nor upgrade.
+#[test]
+fn handshakes_within_http_2() {
+    let offer = ("sec-websocket-extensions", "permessage-deflate");
+    let headers = vec![("sec-websocket-version", "13"), ("sec-websocket-protocol", "throughline.v1"), offer];
+    let accepted = accept_connect(iter(&headers), ALL, Some(&Settings::default())).expect("a good handshake");
+    assert_eq!((accepted.version, accepted.deflate.is_some()), (Version::V13, true));
+    let names: Vec<_> = accepted.negotiated().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Throughline"]);
+    for versions in [&[][..], &["8"], &["12"], &["13", "13"]] {
+        let headers: Headers = versions.iter().map(|version| ("sec-websocket-version", *version)).collect();
+        assert_eq!(accept_connect(iter(&headers), ALL, None), Err(Refusal::Version), "{versions:?}");
+    }
 }
 
 #[test]

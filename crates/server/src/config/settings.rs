@@ -314,6 +314,19 @@ settings! {
         client_context_takeover: bool = "false", Rule::Flag, "true";
     }
 
+    /// HTTP/2, agreed on inside TLS (ALPN), or begun at once without TLS by a proxy that was told so. Everything is served over it,
+    /// WebSocket too (RFC 8441).
+    http2: Http2 = "http2"
+    {
+        /// Whether HTTP/2 is spoken at all.
+        enabled: bool = "true", Rule::Flag, "false";
+        /// Whether browsers are told that they may open WebSockets within a connection of HTTP/2. Turn it off when something in front
+        /// passes that on and then fails to carry them: browsers open a connection of their own for WebSocket then.
+        websocket: bool = "true", Rule::Flag, "false";
+        /// Most requests and links at a time on one connection. A browser has one connection for all its tabs.
+        streams_max: u64 = "256", count("streams", 16, 65_536), "1000";
+    }
+
     /// Links on polls.
     long_poll: LongPoll = "long_poll"
     {

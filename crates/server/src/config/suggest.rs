@@ -3,14 +3,14 @@
 /// The known name nearest to `name`, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let near = |name: &str, candidate: &str| Some(distance(name, candidate)).filter(|d| *d <= 1 + name.len() / 4);
     let measure = |candidate: &'a str| {
         // A right name in the wrong table is a likely slip, but less so than a misspelt one in the right table.
-        let within = distance(name, candidate);
-        let across = distance(&last(name), &last(candidate)) + 1;
-        (within.min(across), candidate)
+        let across = near(&last(name), &last(candidate)).map(|d| d + 1);
+        let found = [near(name, candidate), across].into_iter().flatten().min()?;
+        Some((found, candidate))
     };
-    let (distance, candidate) = known.into_iter().map(measure).min()?;
-    (distance <= 1 + name.len() / 4).then_some(candidate)
+    known.into_iter().filter_map(measure).min().map(|(_, candidate)| candidate)
 }
 
 /// Insertions, removals and replacements that make one of the other.
@@ -58,5 +58,6 @@ mod tests {
         assert_eq!(nearest("event_bytes_max", known), Some("limits.event_bytes_max"));
         assert_eq!(nearest("limits.head_ms", known), Some("timeouts.head_ms"));
         assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest("channels.retained", ["http2.enabled"]), None, "its own name is too different");
     }
 }

@@ -35,6 +35,14 @@ impl Body {
         }
     }
 
+    /// All of it.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self.kind {
+            Kind::Empty => Bytes::new(),
+            Kind::Whole(bytes) => bytes,
+        }
+    }
+
     /// True when there is nothing to send.
     pub fn is_empty(&self) -> bool {
         matches!(self.kind, Kind::Empty)

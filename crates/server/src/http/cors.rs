@@ -58,8 +58,15 @@ pub(super) fn preflight(head: &Parts, origins: &Origins) -> Result<Response<Body
     Ok(response)
 }
 
+/// What browsers say, and no page can change, of a request to the very address that its page came from. It holds where a proxy
+/// put a `Host` of its own into the request too.
+pub(crate) const SAME_ORIGIN: &str = "same-origin";
+
 /// A page of another site can make a browser send requests that change things; the browser tells where it came from.
 pub(crate) fn check(headers: &HeaderMap, origins: &Origins) -> Result<(), Fault> {
+    if text(headers, SEC_FETCH_SITE) == Some(SAME_ORIGIN) {
+        return Ok(());
+    }
     for origin in headers.get_all(ORIGIN) {
         let origin = String::from_utf8_lossy(origin.as_bytes());
         if !origins.allow(&origin, text(headers, HOST)) {
@@ -79,7 +86,7 @@ pub(crate) fn check_link(method: &Method, headers: &HeaderMap, embedded: bool, o
     }
     let embedded = embedded && method == Method::GET;
     let site = text(headers, SEC_FETCH_SITE);
-    if matches!(site, Some("same-origin" | "none")) {
+    if matches!(site, Some(SAME_ORIGIN | "none")) {
         return Ok(());
     }
     match headers.get(REFERER).map(|value| String::from_utf8_lossy(value.as_bytes())) {
@@ -149,6 +156,18 @@ mod tests {
 
     /// Method, headers, allowed when embedded, allowed otherwise.
     type Case<'a> = (Method, &'a [(&'static str, &'a str)], bool, bool);
+
+    #[test]
+    fn a_page_of_the_realm_is_known_behind_a_proxy_with_a_host_of_its_own() {
+        let page = ("origin", "http://live.example");
+        for (site, allowed) in
+            [(Some("same-origin"), true), (Some("same-site"), false), (Some("cross-site"), false), (None, false)]
+        {
+            let site = site.map(|site| ("sec-fetch-site", site));
+            let given: Vec<_> = [page, ("host", "127.0.0.1:9000")].into_iter().chain(site).collect();
+            assert_eq!(check(&headers(&given), &origins("")).is_ok(), allowed, "{site:?}");
+        }
+    }
 
     #[test]
     fn where_a_link_request_may_come_from() {

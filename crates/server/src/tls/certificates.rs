@@ -19,7 +19,8 @@ use crate::clock::unix_ms;
 use crate::config::{Config, Tls};
 
 /// Protocols offered inside TLS (RFC 7301), the best first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const HTTP2: &[u8] = b"h2";
 /// Where a self-signed certificate is kept, below the data directory.
 const SELF_SIGNED: &str = "self-signed.pem";
 const DAY_S: u64 = 86_400;
@@ -51,6 +52,7 @@ type Mark = Option<(u64, SystemTime)>;
 #[derive(Debug)]
 pub(crate) struct Certificates {
     settings: Tls,
+    http2: bool,
     self_signed: Option<PathBuf>,
     current: RwLock<Arc<ServerConfig>>,
     marks: Mutex<Vec<Mark>>,
@@ -73,8 +75,8 @@ impl Certificates {
             make_self_signed(path)?;
         }
         let marks = Mutex::new(marks(&settings));
-        let current = RwLock::new(Arc::new(read(&settings, self_signed.as_deref())?));
-        Ok(Some(Certificates { settings, self_signed, current, marks }))
+        let current = RwLock::new(Arc::new(read(&settings, config.http2.enabled, self_signed.as_deref())?));
+        Ok(Some(Certificates { settings, http2: config.http2.enabled, self_signed, current, marks }))
     }
 
     /// What the next connection is served with.
@@ -103,7 +105,7 @@ impl Certificates {
 
     /// Reads the files again. What cannot be used is told of, and what was in use stays so.
     pub(crate) fn reload(&self) {
-        match read(&self.settings, self.self_signed.as_deref()) {
+        match read(&self.settings, self.http2, self.self_signed.as_deref()) {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 tracing::info!("TLS: certificates were read again; new connections are served with them");
@@ -122,7 +124,7 @@ fn marks(settings: &Tls) -> Vec<Mark> {
     files.map(mark).collect()
 }
 
-fn read(settings: &Tls, self_signed: Option<&Path>) -> Result<ServerConfig, TlsError> {
+fn read(settings: &Tls, http2: bool, self_signed: Option<&Path>) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let named = settings.certificates.iter().zip(&settings.keys);
     let mut entries = named
@@ -142,7 +144,8 @@ fn read(settings: &Tls, self_signed: Option<&Path>) -> Result<ServerConfig, TlsE
         builder.with_client_cert_verifier(verifier.build().map_err(failed)?)
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName(entries)));
-    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    let spoken = PROTOCOLS.iter().filter(|name| http2 || **name != HTTP2);
+    config.alpn_protocols = spoken.map(|name| name.to_vec()).collect();
     config.ticketer = ring::Ticketer::new().map_err(failed)?;
     // Ours puts the strongest first; a client on an old machine still finds the one it has.
     config.ignore_client_order = true;

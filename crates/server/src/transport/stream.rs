@@ -4,9 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hyper::Version;
-use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
-};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use throughline_wire::http::{Form, write_chunk};
 
@@ -20,6 +18,8 @@ use throughline_wire::path::Transport;
 /// A stream that is about to begin.
 pub(crate) struct StreamStart {
     pub(crate) http: HttpLink,
+    /// Of the answer, whose status is 200.
+    pub(crate) headers: HeaderMap,
     /// The first piece of the uplink.
     pub(crate) piece: Option<Bytes>,
     pub(crate) reserved: Reserved,
@@ -40,42 +40,55 @@ pub(super) fn open(
     let reserved = context.links.reserve(call.link).ok_or_else(|| {
         conflict("this link is open; a link that broke is not opened again: draw another id for the next one")
     })?;
-    let chunked = head.version >= Version::HTTP_11;
-    let mut start = response_head(head, call.form, chunked, &context.config.origins);
-    let mut body = Vec::new();
-    call.form.write_start(&link_text(call.link), &call.origin, &mut body);
-    if chunked {
-        write_chunk(&[&body], &mut start);
-    } else {
-        start.extend_from_slice(&body);
-    }
+    let headers = response_headers(head, call.form, &context.config.origins);
+    let mut start = Vec::new();
+    call.form.write_start(&link_text(call.link), &call.origin, &mut start);
     let transport = match call.form {
         Form::Lines => Transport::HttpStream,
         Form::EventStream => Transport::EventSource,
         Form::Script => Transport::IframeStream,
     };
     context.metrics.http_requests.inc();
+    let chunked = head.version == Version::HTTP_11;
     let http = HttpLink { transport, form: call.form, chunked, start, network };
-    Ok(StreamStart { http, piece, reserved })
+    Ok(StreamStart { http, headers, piece, reserved })
 }
 
-fn response_head(request: &Parts, form: Form, chunked: bool, origins: &crate::config::Origins) -> Vec<u8> {
+impl StreamStart {
+    /// Puts the answer's head before what the link begins with, for a connection that the stream has to itself.
+    pub(crate) fn with_head(mut self) -> StreamStart {
+        let HttpLink { chunked, start, .. } = &mut self.http;
+        let body = std::mem::replace(start, response_head(&self.headers, *chunked));
+        if *chunked {
+            write_chunk(&[&body], start);
+        } else {
+            start.extend_from_slice(&body);
+        }
+        self
+    }
+}
+
+fn response_headers(request: &Parts, form: Form, origins: &crate::config::Origins) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("throughline"), HeaderValue::from_static("1"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     shape(&mut headers);
     cors::allow(&request.headers, origins, &mut headers);
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    if chunked {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+    headers
+}
+
+fn response_head(headers: &HeaderMap, chunked: bool) -> Vec<u8> {
     let mut head: Vec<u8> = if chunked { "HTTP/1.1" } else { "HTTP/1.0" }.into();
     head.extend_from_slice(b" 200 OK\r\n");
-    for (name, value) in &headers {
+    for (name, value) in headers {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             head.extend_from_slice(part);
         }
+    }
+    head.extend_from_slice(b"connection: close\r\n");
+    if chunked {
+        head.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head

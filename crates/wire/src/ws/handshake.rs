@@ -6,7 +6,7 @@ mod server;
 
 pub use client::{Answer, ClientHandshake, HandshakeError, Unexpected};
 pub use head::{BadHead, HEAD_BYTES_MAX, HEADERS_MAX, RequestHead, parse_request_head};
-pub use server::{Accepted, Refusal, accept, wants_websocket};
+pub use server::{Accepted, Refusal, accept, accept_connect, wants_websocket};
 
 use alloc::string::String;
 use base64::Engine as _;

@@ -122,12 +122,37 @@ pub fn accept<'a>(
         let meant = wants_websocket(headers);
         return Err(if meant { Refusal::UpgradeRemoved } else { Refusal::NotAnUpgrade });
     }
-    let version = only(values(headers.clone(), "sec-websocket-version")).and_then(|value| versions.numbered(value));
-    let version = version.ok_or(Refusal::Version)?;
+    let version = numbered(headers.clone(), versions)?;
     let key = only(values(headers.clone(), "sec-websocket-key")).ok_or(Refusal::Key)?;
     if !is_key(version, key) {
         return Err(Refusal::Key);
     }
+    negotiate(headers, version, accept_value(key), deflate)
+}
+
+/// Checks a handshake by the extended CONNECT method of HTTP/2 (RFC 8441 section 5), which has neither key nor upgrade.
+pub fn accept_connect<'a>(
+    headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    versions: Versions,
+    deflate: Option<&Settings>,
+) -> Result<Accepted, Refusal> {
+    match numbered(headers.clone(), versions)? {
+        Version::V13 => negotiate(headers, Version::V13, String::new(), deflate),
+        _ => Err(Refusal::Version),
+    }
+}
+
+fn numbered<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, versions: Versions) -> Result<Version, Refusal> {
+    let version = only(values(headers, "sec-websocket-version")).and_then(|value| versions.numbered(value));
+    version.ok_or(Refusal::Version)
+}
+
+fn negotiate<'a>(
+    headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    version: Version,
+    accept: String,
+    deflate: Option<&Settings>,
+) -> Result<Accepted, Refusal> {
     let (deflate, extensions) = match deflate {
         None => (None, None),
         Some(settings) => agree(values(headers.clone(), "sec-websocket-extensions"), settings)
@@ -137,7 +162,7 @@ pub fn accept<'a>(
     let subprotocol = values(headers, "sec-websocket-protocol")
         .flat_map(|value| value.split(|b| *b == b','))
         .any(|offer| offer.trim_ascii() == SUBPROTOCOL.as_bytes());
-    Ok(Accepted { version, subprotocol, deflate, accept: accept_value(key), extensions })
+    Ok(Accepted { version, subprotocol, deflate, accept, extensions })
 }
 
 /// Whether a value of `Sec-WebSocket-Key` is one. Deployed clients of the drafts send fewer than sixteen bytes.
@@ -156,6 +181,13 @@ impl Accepted {
         headers.push(("Upgrade", "websocket"));
         headers.push(("Connection", "Upgrade"));
         headers.push(("Sec-WebSocket-Accept", &*self.accept));
+        headers.extend(self.negotiated());
+        headers
+    }
+
+    /// Those of them that say what was agreed; they are all that the answer to a CONNECT has, whose status is 200.
+    pub fn negotiated(&self) -> Vec<(&'static str, &str)> {
+        let mut headers = Vec::with_capacity(3);
         if self.subprotocol {
             headers.push(("Sec-WebSocket-Protocol", SUBPROTOCOL));
         }
