@@ -8,7 +8,7 @@ use throughline_wire::proxy_protocol::{BadHeader, Header, begins, parse};
 const SIGNATURE: &[u8] = b"\r\n\r\n\x00\r\nQUIT\n";
 
 fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
-    let size = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    let size = u16::try_from(rest.len()).expect("short").to_be_bytes();
     [SIGNATURE, &[command, family], &size, rest].concat()
 }
 
