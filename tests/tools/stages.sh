@@ -146,7 +146,7 @@ stage_front() {
 }
 
 stage_browsers() {
-    system_tests tests/page tests/main-job
+    system_tests tests/page tests/main-job tests/http2-browser
 }
 
 stage_transports() {

@@ -78,6 +78,10 @@ pub struct Metrics {
     pub http_errors: Counter,
     /// Connections of hixie-76 whose key bytes did not come.
     pub keys_lost: Counter,
+    /// Connections of HTTP/2.
+    pub http2_connections: Counter,
+    /// WebSocket handshakes accepted within them.
+    pub http2_websockets: Counter,
     /// WebSocket handshakes accepted, in the order of [`Version::ALL`].
     accepted: [Counter; Version::ALL.len()],
     /// Links that are open, in the order of [`Transport::ALL`].
@@ -156,6 +160,8 @@ impl Metrics {
         registry.register("websockets_accepted", "WebSocket handshakes accepted, by version", versions);
         let metrics = Metrics {
             keys_lost: Counter::default(),
+            http2_connections: Counter::default(),
+            http2_websockets: Counter::default(),
             accepted,
             delivered: Counter::default(),
             bytes_out: Counter::default(),
@@ -177,6 +183,8 @@ impl Metrics {
             ("events_delivered", "Events written to links, counted for each subscriber", &self.delivered),
             ("gaps_reported", "Gaps reported to subscribers", &self.gaps),
             ("websocket_keys_lost", "Connections of hixie-76 whose key bytes did not come", &self.keys_lost),
+            ("http2_connections", "Connections of HTTP/2 accepted", &self.http2_connections),
+            ("http2_websockets", "WebSocket handshakes accepted within HTTP/2", &self.http2_websockets),
             ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),
             ("http_errors", "HTTP requests answered with a status of 400 and above", &self.http_errors),
         ];

@@ -71,6 +71,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
 
 /// Serves a connection to its end; `first` are bytes that were read from it already.
 pub(super) async fn serve(local: Rc<Local>, stream: Stream, source: Source, first: Vec<u8>) -> io::Result<()> {
+    local.http.metrics.http2_connections.inc();
     let settings = &local.http.config.http2;
     let timeouts = &local.http.config.timeouts;
     let (head, body) = (Duration::from_millis(timeouts.head_ms), Duration::from_millis(timeouts.body_ms));
@@ -170,6 +171,7 @@ async fn answer(
                 let (near, far) = pipe::pair();
                 local.link(Stream::Pipe(near), start, &mut []);
                 ticket.carries(&far);
+                local.http.metrics.http2_websockets.inc();
                 let upgraded = hyper::upgrade::on(&mut request);
                 spawn_local(async move {
                     if let Ok(upgraded) = upgraded.await {
