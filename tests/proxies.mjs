@@ -13,7 +13,9 @@ import { parseArgs } from "node:util";
 
 import { Authority, trust } from "./lib/authority.mjs";
 import { launch } from "./lib/browsers.mjs";
-import { Path } from "./lib/proxy-path.mjs";
+import { OUTSIDE } from "./lib/gate.mjs";
+import { INSPECTOR, Path } from "./lib/proxy-path.mjs";
+import { NAME } from "./lib/proxy-configs.mjs";
 import { ROWS } from "./lib/proxy-rows.mjs";
 import { Realm } from "./lib/realm.mjs";
 
@@ -82,23 +84,27 @@ const wanted = values.rows?.split(";");
 const rows = ROWS.filter(({ name }) => wanted === undefined || wanted.includes(name));
 const folder = mkdtempSync(join(tmpdir(), "throughline-proxies-"));
 const authority = new Authority(folder, "Throughline tests");
+const inspection = new Authority(folder, INSPECTOR);
+const authorities = [authority, inspection];
 // Of the loopback network, so that nobody else has its port 443.
 const address = ["127", 1 + (process.pid >> 14), 1 + ((process.pid >> 7) & 127), 1 + (process.pid & 127)].join(".");
-const issued = authority.issue("localhost", ["127.0.0.1", address]);
+const issued = authority.issue("localhost", [NAME], ["127.0.0.1", address, OUTSIDE]);
 const tls = `[tls]\ncertificates = ["${issued.cert}"]\nkeys = ["${issued.key}"]\n`;
-const realms = { open: await Realm.start({ config: 'proxies.proxy_protocol_from = ["127.0.0.9"]\n' }), secure: undefined };
-if (rows.some(({ secure }) => secure)) realms.secure = await Realm.start({ config: tls, listen: `${address}:443` });
+const realms = { open: await Realm.start({ config: 'proxies.proxy_protocol_from = ["127.0.0.9"]\n' }) };
+if (rows.some(({ secure, intercepts }) => secure && !intercepts)) realms.secure = await Realm.start({ config: tls, listen: `${address}:443` });
 const home = join(folder, "home");
-trust(join(home, ".pki", "nssdb"), [authority]);
-const browser = await launch("chromium", "light", { env: { ...process.env, HOME: home } });
-const paths = rows.map((row) => new Path(row, row.secure ? realms.secure : realms.open, issued));
+trust(join(home, ".pki", "nssdb"), authorities);
+const environment = { ...process.env, HOME: home };
+const browser = await launch("chromium", "light", { env: environment });
+const scene = { realms, browser, environment, issued, inspection, authorities, tls };
+const paths = rows.map((row) => new Path(row, scene));
 const passing = paths.filter(({ row }) => !row.refuses);
 try {
   // One after the other: the time to the first event is measured.
   for (const path of paths) {
-    await each([path], "the proxy", () => path.proxied.start());
+    await each([path], "the proxy", () => path.start());
     if (path.row.refuses) await each([path], "the refusal", () => path.refused());
-    else await each([path], "the first event", () => path.open(browser));
+    else await each([path], "the first event", () => path.open());
   }
   await each(passing, "1,000 events each way", (path) => path.exchange(), BUSY_MAX);
   await moment(Number(values.silence) * 1000);
@@ -112,7 +118,7 @@ try {
 } finally {
   await Promise.allSettled(paths.map((path) => limited(path.end(), `the end of ${path.name}`)));
   await browser.close();
-  await Promise.allSettled(Object.values(realms).map((realm) => realm?.end()));
+  await Promise.allSettled(Object.values(realms).map((realm) => realm.end()));
   rmSync(folder, { recursive: true, force: true });
 }
 const text = table(paths);

@@ -11,17 +11,18 @@ const openssl = (...args) => execFileSync("openssl", args, { stdio: "pipe" });
 /** A root certificate with its key, in files. */
 export class Authority {
   constructor(folder, name) {
-    Object.assign(this, { folder, name, root: join(folder, `${name}.pem`), key: join(folder, `${name}.key`), both: join(folder, `${name}-both.pem`) });
+    const file = join(folder, name.replace(/\W+/g, "-"));
+    Object.assign(this, { folder, name, root: `${file}.pem`, key: `${file}.key`, both: `${file}-both.pem` });
     const uses = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
     openssl("req", "-x509", "-days", "30", ...KEY, "-keyout", this.key, "-subj", `/CN=${name}`, ...uses, "-out", this.root);
     concatenate(this.both, this.root, this.key);
   }
 
-  /** A certificate for `localhost` and some addresses; gives the names of its file, of its key's, and of one with both. */
-  issue(name, addresses) {
+  /** A certificate for `localhost`, some names and some addresses; gives the names of its file, of its key's, and of one with both. */
+  issue(name, others, addresses) {
     const file = (end) => join(this.folder, `${name}${end}`);
     const issued = { cert: file(".pem"), key: file(".key"), both: file("-both.pem"), root: this.root };
-    const names = ["DNS:localhost", ...addresses.map((address) => `IP:${address}`)].join(",");
+    const names = [...["localhost", ...others].map((other) => `DNS:${other}`), ...addresses.map((address) => `IP:${address}`)].join(",");
     writeFileSync(file(".cnf"), `subjectAltName=${names}\nbasicConstraints=critical,CA:FALSE\nextendedKeyUsage=serverAuth\n`);
     openssl("req", "-new", ...KEY, "-keyout", issued.key, "-subj", "/CN=localhost", "-out", file(".csr"));
     const signing = ["-CA", this.root, "-CAkey", this.key, "-CAcreateserial", "-extfile", file(".cnf")];

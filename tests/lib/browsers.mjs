@@ -43,6 +43,9 @@ const QUIET_PREFERENCES = {
   "dom.timeout.enable_budget_timer_throttling": false,
 };
 
+/** The program of Chromium. */
+export const chromium = () => program("CHROMIUM", ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"]);
+
 function program(variable, paths) {
   for (const path of [process.env[variable], ...paths].filter(Boolean)) {
     try {
@@ -63,7 +66,7 @@ export async function launch(name, scheme = "light", options = {}) {
     return puppeteer.launch({
       ...options,
       protocolTimeout: PROTOCOL_MS_MAX,
-      executablePath: program("CHROMIUM", ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"]),
+      executablePath: options.executablePath ?? chromium(),
       args: [...QUIET, ...(root ? ["--no-sandbox"] : []), ...(scheme === "dark" ? ["--force-dark-mode"] : [])],
       headless: true,
     });
@@ -75,6 +78,7 @@ export async function launch(name, scheme = "light", options = {}) {
     executablePath: program("FIREFOX", ["/usr/bin/firefox-esr", "/usr/bin/firefox"]),
     extraPrefsFirefox: {
       ...QUIET_PREFERENCES,
+      ...options.extraPrefsFirefox,
       "layout.css.prefers-color-scheme.content-override": scheme === "dark" ? 0 : 1,
     },
     headless: true,

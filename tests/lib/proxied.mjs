@@ -6,7 +6,10 @@ import { join } from "node:path";
 
 import { freePort, listening } from "./fronts.mjs";
 import { Program, binary, run } from "./processes.mjs";
-import { ADDED, CONFIGS, USER } from "./proxy-configs.mjs";
+import { ADDED, CONFIGS, INTERCEPT, NAME, USER } from "./proxy-configs.mjs";
+
+/** What tests/requirements.txt asks for, as ./test installs it. */
+const PACKAGES = join(process.env.CARGO_TARGET_DIR ?? "target", "test-venv");
 
 /** How each program is run with a configuration file. */
 const COMMANDS = {
@@ -24,14 +27,23 @@ const COMMANDS = {
   },
   stunnel: (file) => ["/usr/bin/stunnel", [file]],
   squid: (file) => ["/usr/sbin/squid", ["-N", "-f", file]],
+  envoy: (file) => {
+    const quiet = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"];
+    return [join(PACKAGES, "bin", "envoy"), ["-c", file, ...quiet]];
+  },
+  traefik: (file, folder, port) => {
+    const quiet = ["--global.checknewversion=false", "--entrypoints.clients.transport.lifecycle.gracetimeout=1s"];
+    const where = [`--entrypoints.clients.address=127.0.0.1:${port}`, `--providers.file.filename=${file}`];
+    return [join(PACKAGES, "bin", "traefik"), [...where, ...quiet]];
+  },
   tinyproxy: (file) => ["/usr/bin/tinyproxy", ["-d", "-c", file]],
 };
 
 /** A proxy of a row of the table. */
 export class Proxied {
-  /** `row` of proxy-rows.mjs; `upstream` is the realm's host and port. */
-  constructor(row, upstream, certificate) {
-    Object.assign(this, { row, upstream, certificate });
+  /** `row` of proxy-rows.mjs; `upstream` is the realm's host and port; `gate` is where it takes connections unasked. */
+  constructor(row, upstream, certificate, gate) {
+    Object.assign(this, { row, upstream, certificate, gate });
   }
 
   async start() {
@@ -41,23 +53,31 @@ export class Proxied {
     chmodSync(this.folder, 0o755);
     mkdirSync(join(this.folder, "varnish"));
     this.port = await freePort();
-    this.file = join(this.folder, "config");
+    this.file = join(this.folder, "config.yaml");
     const listen = `127.0.0.1:${this.port}`;
     if (row.config) {
       const tls = row.tls ? ["--certificate", row.program === "haproxy" ? certificate.both : certificate.cert, "--key", certificate.key] : [];
       const prefix = row.prefix ? ["--prefix", row.prefix] : [];
       const printed = await run(binary(), ["proxy-config", row.config, "--listen", listen, "--upstream", upstream, ...prefix, ...tls]);
-      this.text = `${printed.lines.join("\n")}\n`;
+      this.text = `${printed.lines.join("\n")}\n`.replace(row.without ?? "", "");
     } else {
-      this.text = CONFIGS[row.text]({ folder: this.folder, port: this.port, upstream });
+      const { folder, port } = this;
+      this.text = CONFIGS[row.text]({ folder, port, upstream, ...certificate });
     }
     writeFileSync(this.file, this.text + (row.added ?? "") + (ADDED[row.program]?.(this.folder) ?? ""));
     await this.up();
   }
 
   async up() {
-    this.running = new Program(...COMMANDS[this.row.program](this.file, this.folder, this.port));
-    await listening(this.port, this.running);
+    const [file, args, options] = COMMANDS[this.row.program](this.file, this.folder, this.port);
+    if (this.gate === undefined) {
+      this.running = new Program(file, args, options);
+      await listening(this.port, this.running);
+    } else {
+      const [command, ...rest] = [...this.gate.at("gate"), file, ...args];
+      this.running = new Program(command, rest, options);
+      await this.gate.listening(INTERCEPT, this.running);
+    }
   }
 
   async restart() {
@@ -67,7 +87,8 @@ export class Proxied {
 
   /** The realm as its clients write it. */
   get url() {
-    if (this.row.forward) return `${this.row.secure ? "https" : "http"}://${this.upstream}`;
+    if (this.row.inspects) return `https://${NAME}`;
+    if (this.row.forward || this.gate) return `${this.row.secure ? "https" : "http"}://${this.upstream}`;
     return `${this.row.tls ? "https" : "http"}://127.0.0.1:${this.port}${this.row.prefix ?? ""}`;
   }
 

@@ -35,6 +35,38 @@ const asking = (port, upstream, scheme, helper) =>
     "http_access deny !known",
   );
 
+/** Squid breaks TLS open with certificates that it makes itself, and keeps in a folder of its own user. */
+const inspecting = ({ folder, inspection, root, upstream }, ...ports) => {
+  const kept = join(folder, "certificates");
+  const hosts = join(folder, "hosts");
+  writeFileSync(hosts, `${upstream.split(":")[0]} ${NAME}\n`);
+  execFileSync("/usr/lib/squid/security_file_certgen", ["-c", "-s", kept, "-M", "4MB"], { stdio: "pipe" });
+  if (process.getuid() === 0) execFileSync("chown", ["-R", "proxy:proxy", kept]);
+  const made = `ssl-bump tls-cert=${inspection.both} generate-host-certificates=on dynamic_cert_mem_cache_size=4MB`;
+  return [
+    ...ports.map((port) => `${port} ${made}`),
+    `sslcrtd_program /usr/lib/squid/security_file_certgen -s ${kept} -M 4MB`,
+    "acl first at_step SslBump1",
+    "ssl_bump peek first",
+    "ssl_bump stare all",
+    "ssl_bump bump all",
+    `tls_outgoing_options cafile=${root}`,
+    `hosts_file ${hosts}`,
+    "http_access allow all",
+    "cache deny all",
+    "",
+  ].join("\n");
+};
+
+/** The realm's name where TLS is inspected: Squid 5 makes no certificates for addresses. */
+export const NAME = "realm.test";
+/** The port to which a gate leads what it takes. */
+export const INTERCEPT = 3129;
+
+const UPGRADES = "http_upgrade_request_protocols websocket allow all\n";
+
+const taking = (port) => `http_port 127.0.0.1:${port}\nhttp_port ${INTERCEPT} intercept\nhttp_access allow all\ncache deny all\n`;
+
 export const CONFIGS = {
   nginx: ({ folder, port, upstream }) =>
     `events {}\nhttp { ${http(folder)} gzip on; server { listen 127.0.0.1:${port}; location / { proxy_pass http://${upstream}; } } }\n`,
@@ -65,6 +97,11 @@ proxy.server = ("" => (("host" => "${host}", "port" => ${to})))\n`;
     writeFileSync(join(folder, "users"), `${USER.username}:office:${secret}\n`);
     return asking(port, upstream, "digest", `/usr/lib/squid/digest_file_auth -c ${folder}/users`);
   },
+  "squid-inspecting": (way) => inspecting(way, `http_port 127.0.0.1:${way.port}`),
+  "squid-inspecting-upgrades": (way) => inspecting(way, `http_port 127.0.0.1:${way.port}`) + UPGRADES,
+  "squid-intercepting": ({ port }) => taking(port),
+  "squid-intercepting-upgrades": ({ port }) => taking(port) + UPGRADES,
+  "squid-intercepting-tls": (way) => inspecting(way, `http_port 127.0.0.1:${way.port}`, `https_port ${INTERCEPT} intercept`),
   tinyproxy: ({ port }) => `Port ${port}\nListen 127.0.0.1\nTimeout 600\nAllow 127.0.0.1\nConnectPort 443\nConnectPort 563\n`,
 };
 

@@ -1,9 +1,18 @@
 // One row of tests/proxies.mjs: a browser and the command line that reach a realm through a proxy.
 
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { trust } from "./authority.mjs";
+import { chromium, launch } from "./browsers.mjs";
+import { Gate, OUTSIDE } from "./gate.mjs";
 import { Program, binary, run } from "./processes.mjs";
 import { Proxied } from "./proxied.mjs";
-import { USER } from "./proxy-configs.mjs";
+import { INTERCEPT, USER } from "./proxy-configs.mjs";
+import { Realm } from "./realm.mjs";
 
+/** What certificates of a proxy that inspects TLS say about who made them. */
+export const INSPECTOR = "Inspector of the tests";
 const EVENTS = 1_000;
 /** Milliseconds until the first event, through a proxy that passes WebSocket on and through any. */
 const FIRST_MS = { upgrades: 1_000, any: 3_000 };
@@ -18,11 +27,52 @@ const authorityOf = (url) => {
 
 /** One row's clients. */
 export class Path {
-  constructor(row, realm, issued) {
-    const proxied = new Proxied(row, authorityOf(realm.url), issued);
-    Object.assign(this, { row, proxied, realm, name: row.name, findings: [], roots: row.tls || row.secure ? [issued.root] : [] });
+  /** `scene`: realms, the browser, certificates and authorities that rows have in common. */
+  constructor(row, scene) {
+    Object.assign(this, { row, scene, name: row.name, findings: [] });
+    const { issued, inspection } = scene;
+    // Of those that inspect TLS the command line knows only the inspector's root: nothing passes that they leave alone.
+    this.roots = row.inspects ? [inspection.root] : row.tls || row.secure ? [issued.root] : [];
     const channel = this.name.toLowerCase().replace(/\W+/g, "-").replace(/-$/, "");
     this.channels = { down: `${channel}/down`, up: `${channel}/up`, native: `${channel}/native` };
+  }
+
+  /** Starts the proxy, and what this row has for itself alone. */
+  async start() {
+    const { row, scene } = this;
+    if (row.intercepts) {
+      this.gate = new Gate(row.intercepts, INTERCEPT);
+      const config = row.secure ? scene.tls : "";
+      this.realm = await Realm.start({ config, listen: `${OUTSIDE}:${row.intercepts}`, within: this.gate.at("gate") });
+    } else {
+      this.realm = row.secure ? scene.realms.secure : scene.realms.open;
+    }
+    this.proxied = new Proxied(row, authorityOf(this.realm.url), { ...scene.issued, inspection: scene.inspection }, this.gate);
+    await this.proxied.start();
+    if (row.browser === "firefox" || row.intercepts) this.own = await this.launch();
+  }
+
+  /** A browser of this row's own: inside a namespace, or with the proxy in its settings. */
+  launch() {
+    const { row, scene, proxied } = this;
+    const { folder } = proxied;
+    if (row.intercepts) {
+      const inside = join(folder, "chromium-inside");
+      writeFileSync(inside, `#!/bin/sh\nexec ${this.gate.at("inside").join(" ")} ${chromium()} "$@"\n`);
+      chmodSync(inside, 0o755);
+      // Its debugging port would be inside as well.
+      return launch("chromium", "light", { executablePath: inside, pipe: true, env: scene.environment });
+    }
+    const userDataDir = join(folder, "profile");
+    trust(userDataDir, scene.authorities);
+    const { hostname, port } = new URL(proxied.proxy ?? "http://none:1");
+    const settings = {};
+    for (const kind of ["http", "ssl"]) {
+      settings[`network.proxy.${kind}`] = hostname;
+      settings[`network.proxy.${kind}_port`] = Number(port);
+    }
+    const forward = { "network.proxy.type": 1, "network.proxy.allow_hijacking_localhost": true, ...settings };
+    return launch("firefox", "light", { userDataDir, extraPrefsFirefox: proxied.proxy ? forward : {} });
   }
 
   /** Arguments that lead the command line through the proxy. */
@@ -31,18 +81,31 @@ export class Path {
     return ["--url", url, "--proxy", asked, ...this.roots.flatMap((root) => ["--ca", root])];
   }
 
-  /** Publishes past the proxy. */
-  direct(text) {
-    return this.realm.cli(["publish", this.channels.down, text, "--proxy", "none", ...this.roots.flatMap((root) => ["--ca", root])]);
+  /** The program under test where this row's clients are. */
+  command(args) {
+    const [file, ...rest] = [...(this.gate?.at("inside") ?? []), binary(), ...args];
+    return [file, rest];
   }
 
-  async open(browser) {
+  /** Publishes past the proxy. */
+  direct(text) {
+    return this.realm.cli(["publish", this.channels.down, text, "--proxy", "none", "--ca", this.scene.issued.root]);
+  }
+
+  async open() {
     const { proxy, url } = this.proxied;
     await this.direct("first");
-    this.context = await browser.createBrowserContext(proxy ? { proxyServer: proxy, proxyBypassList: ["<-loopback>"] } : {});
-    this.page = await this.context.newPage();
+    if (this.own === undefined) {
+      const through = proxy ? { proxyServer: proxy, proxyBypassList: ["<-loopback>"] } : {};
+      this.context = await this.scene.browser.createBrowserContext(through);
+    }
+    this.page = await (this.context ?? this.own).newPage();
     if (this.row.asks) await this.page.authenticate(USER);
-    await this.page.goto(`${url}/healthz`);
+    const answer = await this.page.goto(`${url}/healthz`);
+    if (!answer.ok()) throw new Error(`${url}/healthz is answered ${answer.status()}`);
+    // The driver of Firefox cannot tell.
+    const issuer = this.row.browser === "firefox" || !this.row.inspects ? INSPECTOR : answer.securityDetails()?.issuer();
+    if (issuer !== INSPECTOR) this.findings.push(`TLS was not inspected: ${issuer}`);
     this.first = await this.page.evaluate(async (address, channels) => {
       const { Session } = await import(`${address}/throughline/v1/client.js`);
       globalThis.heard = [];
@@ -60,12 +123,12 @@ export class Path {
       return performance.now() - began;
     }, url, this.channels);
     const args = ["subscribe", this.channels.up, "--from", "all", ...this.way];
-    this.native = new Program(binary(), args);
+    this.native = new Program(...this.command(args));
   }
 
   /** Nothing can pass: the command line says why. */
   async refused() {
-    const { stderr } = await run(binary(), ["publish", this.channels.up, "text", ...this.way], { status: 1 });
+    const { stderr } = await run(...this.command(["publish", this.channels.up, "text", ...this.way]), { status: 1 });
     this.refusal = this.row.refuses.exec(stderr)?.[0];
     if (this.refusal === undefined) this.findings.push(`the command line says: ${stderr}`);
   }
@@ -89,7 +152,7 @@ export class Path {
 
   /** From the command line to the browser, and from the browser to the command line. */
   async exchange() {
-    const publisher = new Program(binary(), ["publish", this.channels.down, "--lines", ...this.way], { input: true });
+    const publisher = new Program(...this.command(["publish", this.channels.down, "--lines", ...this.way]), { input: true });
     publisher.child.stdin.end(`${texts("down").join("\n")}\n`);
     const status = await publisher.ended;
     if (status !== 0) this.findings.push(`publish --lines ended with ${status}: ${publisher.stderr}`);
@@ -136,8 +199,10 @@ export class Path {
 
   async end() {
     await this.native?.kill("SIGKILL");
-    await this.page?.close();
-    await this.context?.close();
-    await this.proxied.end();
+    if (this.own) await this.own.close();
+    else await this.context?.close();
+    await this.proxied?.end();
+    if (this.gate) await this.realm?.end();
+    this.gate?.end();
   }
 }

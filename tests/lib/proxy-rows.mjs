@@ -2,7 +2,9 @@
 //
 // `program` runs it; `config` is the name of the configuration that proxy-config prints, else `text` is the name of one of
 // proxy-configs.mjs. `upgrades`: WebSocket passes. `forward`: clients are told of it. `secure`: the realm is the one with TLS on
-// port 443. `added`: lines behind the configuration. `asks`: it wants to know who it is. `refuses`: what the command line has to say where nothing can pass.
+// port 443. `inspects`: it breaks TLS open. `intercepts`: it takes connections to this port unasked. `browser`: another than
+// Chromium. `without`: what is taken out of the printed configuration; `added`: lines behind it. `asks`: it wants to know who it
+// is. `refuses`: what the command line has to say where nothing can pass.
 
 export const ROWS = [
   { name: "nginx", program: "nginx", config: "nginx", upgrades: true },
@@ -20,10 +22,21 @@ export const ROWS = [
   { name: "lighttpd, prefix", program: "lighttpd", config: "lighttpd", prefix: "/live", upgrades: true },
   { name: "Varnish", program: "varnish", config: "varnish", upgrades: true },
   { name: "stunnel, TLS", program: "stunnel", config: "stunnel", tls: true, upgrades: true },
+  { name: "nginx, TCP, TLS", program: "nginx", config: "nginx-stream", tls: true, upgrades: true },
+  { name: "HAProxy, TCP, TLS", program: "haproxy", config: "haproxy-tcp", tls: true, upgrades: true },
+  { name: "Apache, TLS, prefix", program: "apache", config: "apache", tls: true, prefix: "/live", upgrades: true },
+  { name: "Caddy, TLS, prefix", program: "caddy", config: "caddy", tls: true, prefix: "/live", upgrades: true },
+  { name: "lighttpd, TLS", program: "lighttpd", config: "lighttpd", tls: true, upgrades: true },
+  { name: "Envoy", program: "envoy", config: "envoy", upgrades: true },
+  { name: "Envoy, TLS, prefix", program: "envoy", config: "envoy", tls: true, prefix: "/live", upgrades: true },
+  { name: "Traefik", program: "traefik", config: "traefik", upgrades: true },
+  { name: "Traefik, TLS, prefix", program: "traefik", config: "traefik", tls: true, prefix: "/live", upgrades: true },
+  { name: "nginx, TLS, Firefox", program: "nginx", config: "nginx", tls: true, browser: "firefox", upgrades: true },
   { name: "nginx as shipped", program: "nginx", text: "nginx" },
   { name: "Apache without upgrade", program: "apache", text: "apache" },
   { name: "Apache, HTTP/1.0", program: "apache", text: "apache-http10" },
   { name: "lighttpd without upgrade", program: "lighttpd", text: "lighttpd" },
+  { name: "Envoy without upgrade", program: "envoy", config: "envoy", without: /upgrade_configs.*|stream_idle_timeout.*|, timeout: 0s/g },
   { name: "Varnish as shipped", program: "varnish", text: "varnish" },
   { name: "Squid", program: "squid", config: "squid", forward: true, upgrades: true },
   { name: "Squid as shipped, realm on another port", program: "squid", text: "squid", forward: true },
@@ -35,10 +48,53 @@ export const ROWS = [
     text: "squid-no-tunnels",
     forward: true,
     secure: true,
-    refuses: /refused a tunnel to \S+:443 with status 403/,
+    refuses: /it allows no tunnel to \S+:443 \(status 403\), and nothing with TLS can pass without one/,
   },
   { name: "Squid, Basic authentication", program: "squid", text: "squid-basic", forward: true, asks: true, upgrades: true },
   { name: "Squid, Digest authentication", program: "squid", text: "squid-digest", forward: true, asks: true, upgrades: true },
+  { name: "Squid, Firefox", program: "squid", config: "squid", forward: true, browser: "firefox", upgrades: true },
+  {
+    name: "Squid inspecting TLS",
+    program: "squid",
+    text: "squid-inspecting",
+    forward: true,
+    secure: true,
+    inspects: true,
+  },
+  {
+    name: "Squid inspecting TLS, WebSocket allowed",
+    program: "squid",
+    text: "squid-inspecting-upgrades",
+    forward: true,
+    secure: true,
+    inspects: true,
+    upgrades: true,
+  },
+  {
+    name: "Squid inspecting TLS, Firefox",
+    program: "squid",
+    text: "squid-inspecting",
+    forward: true,
+    secure: true,
+    inspects: true,
+    browser: "firefox",
+  },
+  { name: "Squid intercepting port 80", program: "squid", text: "squid-intercepting", intercepts: 80 },
+  {
+    name: "Squid intercepting port 80, WebSocket allowed",
+    program: "squid",
+    text: "squid-intercepting-upgrades",
+    intercepts: 80,
+    upgrades: true,
+  },
+  {
+    name: "Squid intercepting port 443 and inspecting TLS",
+    program: "squid",
+    text: "squid-intercepting-tls",
+    intercepts: 443,
+    secure: true,
+    inspects: true,
+  },
   { name: "Apache, forward", program: "apache", config: "apache-forward", forward: true, upgrades: true },
   { name: "Apache, forward, realm with TLS on 443", program: "apache", config: "apache-forward", forward: true, secure: true, upgrades: true },
   { name: "tinyproxy, realm on another port", program: "tinyproxy", text: "tinyproxy", forward: true },

@@ -5,8 +5,9 @@ mod real;
 use std::time::Duration;
 
 use real::{Middlebox, Realm, Rule};
+use throughline_client::session::describe_loss;
 use throughline_client::{
-    Body, ChannelType, Data, Delivery, Eid, Failure, From, Options, Session, Subscription, Transport,
+    Body, ChannelType, Data, Delivery, Eid, Failure, From, Options, Session, State, Subscription, Transport,
 };
 
 async fn expect(subscription: &mut Subscription, eid: u64) {
@@ -59,6 +60,34 @@ async fn down_the_ladder_and_up_again() {
     path.wait_for(|path| path.transport == Some(Transport::WebSocket)).await.unwrap();
     session.publish("c", body(), None).await.unwrap();
     expect(&mut subscription, 3).await;
+    session.close().await;
+    realm.stop().await;
+}
+
+#[tokio::test]
+async fn a_stripped_upgrade_ends_no_session_that_other_transports_carry() {
+    let mut realm = Realm::start();
+    realm.create("c", ChannelType::Reliable, None).await;
+    let middlebox = Middlebox::before(&realm).await;
+    middlebox.set(Rule::Stripped);
+    let mut options = Options::default();
+    options.transports = vec![Transport::WebSocket, Transport::HttpStream];
+    let session = Session::connect(middlebox.url(), options).await.unwrap();
+    let mut subscription = session.subscribe("c", From::All).unwrap();
+    let mut path = session.path_changes();
+    path.wait_for(|path| path.transport == Some(Transport::HttpStream)).await.unwrap();
+    // It was cut so young that for a while only WebSocket is tried.
+    middlebox.cut();
+    let mut states = session.state();
+    let stripped = |state: &State| match state {
+        State::Waiting { cause: Some(loss) } => describe_loss(loss).contains("upgrade_required"),
+        State::Closed { reason, .. } => panic!("{reason}"),
+        _ => false,
+    };
+    states.wait_for(stripped).await.unwrap();
+    skip(40).await;
+    session.publish("c", Body::new(Data::text("x")), None).await.unwrap();
+    expect(&mut subscription, 1).await;
     session.close().await;
     realm.stop().await;
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use real::{Realm, only};
 use throughline_client::{
-    Body, Data, Delivery, From, Options, ProxyChoice, Realm as HttpSide, Route, Session, TRANSPORTS, Transport,
+    Body, Data, Delivery, From, Options, ProxyChoice, Realm as HttpSide, Route, Session, State, TRANSPORTS, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -234,4 +234,22 @@ async fn a_fault_of_the_proxy_names_it_and_the_way_out() {
         assert!(!said.contains("wrong"), "a password is shown: {said}");
     }
     realm.stop().await;
+}
+
+#[tokio::test]
+async fn a_handshake_of_tls_that_is_cut_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Something is stopping there: it has read the first message and goes.
+            let _ = stream.read(&mut [0; 16]).await;
+        }
+    });
+    let session = Session::start(&url, Options::default()).unwrap();
+    let mut states = session.state();
+    let decided = |state: &State| matches!(state, State::Waiting { cause: Some(_) } | State::Closed { .. });
+    let state = states.wait_for(decided).await.unwrap().clone();
+    assert!(matches!(state, State::Waiting { .. }), "{state:?}");
+    session.close().await;
 }

@@ -110,6 +110,11 @@ fn refusal(status: u16, url: &RealmUrl, answer: &Answer) -> String {
             "it allows no tunnel to port {port} (status {status}); serve the realm with TLS on port 443, which proxies allow, \
              or let the HTTP transports carry the session"
         ),
+        403 | 405 => format!(
+            "it allows no tunnel to {}:{port} (status {status}), and nothing with TLS can pass without one; ask who runs it \
+             to allow this one, or serve the realm without TLS too: HTTP transports need no tunnel then",
+            url.host()
+        ),
         502..=504 => format!("it does not reach {}:{port} (status {status}); {words}", url.host()),
         _ => format!("it refused a tunnel to {}:{port} with status {status}; {words}", url.host()),
     }

@@ -45,10 +45,13 @@ pub(super) async fn wrap(stream: Stream, host: &str, authority: &str, route: &Ro
     let name = ServerName::try_from(host.to_owned()).map_err(|e| fault(format!("{host:?} is no name for TLS: {e}")))?;
     match TlsConnector::from(config).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(e) => Err(fault(match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(error) => explain(error),
-            None => format!("the connection ended during the handshake: {e}"),
-        })),
+        Err(e) => Err(match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(error) => fault(explain(error)),
+            // As when what answers there is stopping or starting.
+            None => {
+                ConnectError::Broken { authority: authority.to_owned(), fault: format!("in the TLS handshake: {e}") }
+            }
+        }),
     }
 }
 

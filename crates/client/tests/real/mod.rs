@@ -101,6 +101,8 @@ pub(crate) enum Rule {
     NoWebSocket,
     /// Handshakes of WebSocket are not answered.
     NoAnswer,
+    /// They lose their upgrade, which the realm then says.
+    Stripped,
     /// They pass, and no frame after them.
     NoFrames,
     /// They are answered 403, and streams are kept back until they end, which they do not.
@@ -201,6 +203,10 @@ async fn relay(mut client: TcpStream, state: Arc<State>) {
         // The client may be gone; so below.
         let _ = client.write_all(refusal).await;
         return;
+    }
+    if rule == Rule::Stripped && websocket {
+        let at = text.find("upgrade: websocket").unwrap();
+        head.drain(at..at + "upgrade: websocket\r\n".len());
     }
     let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut held = rule == Rule::Buffered && path.contains("/stream?");
