@@ -30,6 +30,7 @@
 //! - [`websocket`]: a WebSocket connection to any server
 
 mod core;
+pub mod doctor;
 mod driver;
 pub mod error;
 pub mod http;
