@@ -7,6 +7,7 @@
 mod document;
 mod networks;
 mod origins;
+mod public;
 mod raw;
 mod settings;
 mod suggest;
@@ -20,6 +21,7 @@ use throughline_wire::message::Limits as Announced;
 pub use document::render;
 pub use networks::{BadRange, Range};
 pub use origins::{BadOrigin, Grant, Origin, OriginRule};
+pub use public::{BadHostName, BadPublicUrl, HostName, PublicUrl};
 pub use raw::ConfigError;
 pub use settings::{
     ChannelDefaults, Config, Limits, LongPoll, Origins, Proxies, SECTIONS, SETTINGS, Section, Setting, Storage,
@@ -62,6 +64,9 @@ impl Config {
     }
 
     fn with_channels(mut self, reader: &mut Reader<'_>) -> Config {
+        if let Some(url) = &self.public_url {
+            url.belongs_to(&mut self.origins);
+        }
         if self.limits.publish_bytes_max < self.limits.event_bytes_max {
             let (place, text) = (reader.place("limits.publish_bytes_max"), publish_bytes_text(&self.limits));
             reader.fault(place, text);

@@ -2,6 +2,7 @@
 //! here, everything else goes to hyper. A request there that opens a stream or asks for an upgrade takes the connection over.
 
 mod http2;
+mod identity;
 mod legacy;
 mod proxied;
 mod replay;
@@ -29,7 +30,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::http::{self, Body, cors};
-use crate::peer::Source;
+use crate::peer::{Client, Source};
 use crate::runtime::{Local, Phase, WebSocketStart};
 use crate::shard::{Network, Purpose};
 use crate::socket::Stream;
@@ -169,6 +170,10 @@ fn sniff(local: &Local, came: Source, head: &RequestHead, bytes: &[u8]) -> Optio
     if head.version == 0 || !handshake::wants_websocket(headers.iter().copied()) {
         return None;
     }
+    let client = identity::identify_head(local, came, &headers)?;
+    if let Some((_, host)) = headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        *host = client.host.as_bytes();
+    }
     legacy::restore_keys(bytes, &mut headers);
     let method = &head.method;
     let handshake = Handshake {
@@ -178,15 +183,17 @@ fn sniff(local: &Local, came: Source, head: &RequestHead, bytes: &[u8]) -> Optio
         method,
         path,
         query,
-        secure: came.secure,
+        prefix: &client.prefix,
+        secure: client.secure,
         headers: &headers,
     };
     let accepted = upgrade::accept(&local.http, &handshake).ok()?;
-    Some((start(purpose, came, &handshake, &accepted), accepted))
+    identity::count(local, &client);
+    Some((start(purpose, &client, &accepted), accepted))
 }
 
-fn start(purpose: Purpose, came: Source, handshake: &Handshake<'_>, accepted: &Accepted) -> WebSocketStart {
-    let network = Network::of(came.address, handshake.find("x-forwarded-for").as_deref());
+fn start(purpose: Purpose, client: &Client, accepted: &Accepted) -> WebSocketStart {
+    let network = Network::of(client.address);
     WebSocketStart { purpose, version: accepted.version(), deflate: accepted.deflate(), network }
 }
 
@@ -256,18 +263,22 @@ async fn serve_http(local: &Rc<Local>, stream: Stream, came: Source, first: Vec<
 async fn answer(
     local: Rc<Local>,
     wire: Rc<Wire>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
+    let client = match identity::identify(&local, wire.came, &mut request) {
+        Ok(client) => client,
+        Err(refused) => return Ok(*refused),
+    };
     let path = request.uri().path();
     let takeover = if request.method() == Method::OPTIONS {
         return Ok(http::serve(request, &local.http).await);
     } else if let Some(purpose) = upgrade::purpose(path) {
-        match handshake_by_hyper(&local, purpose, wire.came, &request) {
+        match handshake_by_hyper(&local, purpose, &client, &request) {
             Ok((start, accepted)) => Takeover::WebSocket(start, accepted, request.into_body()),
             Err(refused) => return Ok(*refused),
         }
     } else if let Some(kind) = transport::Kind::of(path) {
-        match transport::serve(&local, kind, wire.came.address, request).await {
+        match transport::serve(&local, kind, client.address, request).await {
             Outcome::Stream(start) => Takeover::Stream(start),
             Outcome::Answer(response) => return Ok(response),
         }
@@ -282,7 +293,7 @@ async fn answer(
 fn handshake_by_hyper(
     local: &Local,
     purpose: Purpose,
-    came: Source,
+    client: &Client,
     request: &Request<Incoming>,
 ) -> Result<(WebSocketStart, Accepted), Box<Response<Body>>> {
     // The map's own iterator cannot be cloned, and a handshake is looked through several times.
@@ -294,7 +305,8 @@ fn handshake_by_hyper(
         http_1_0,
         method: request.method().as_str(),
         path: request.uri().path(),
-        secure: came.secure,
+        prefix: &client.prefix,
+        secure: client.secure,
         query: request.uri().query(),
         headers: &headers,
     };
@@ -307,5 +319,5 @@ fn handshake_by_hyper(
         }
         Box::new(response)
     })?;
-    Ok((start(purpose, came, &handshake, &accepted), accepted))
+    Ok((start(purpose, client, &accepted), accepted))
 }

@@ -78,6 +78,10 @@ pub struct Metrics {
     pub http_errors: Counter,
     /// Connections of hixie-76 whose key bytes did not come.
     pub keys_lost: Counter,
+    /// Requests with headers of a proxy that is not trusted.
+    pub forwarded_ignored: Counter,
+    /// Requests refused for what a trusted proxy said of them.
+    pub forwarded_refused: Counter,
     /// Connections of HTTP/2.
     pub http2_connections: Counter,
     /// WebSocket handshakes accepted within them.
@@ -160,6 +164,8 @@ impl Metrics {
         registry.register("websockets_accepted", "WebSocket handshakes accepted, by version", versions);
         let metrics = Metrics {
             keys_lost: Counter::default(),
+            forwarded_ignored: Counter::default(),
+            forwarded_refused: Counter::default(),
             http2_connections: Counter::default(),
             http2_websockets: Counter::default(),
             accepted,
@@ -183,6 +189,12 @@ impl Metrics {
             ("events_delivered", "Events written to links, counted for each subscriber", &self.delivered),
             ("gaps_reported", "Gaps reported to subscribers", &self.gaps),
             ("websocket_keys_lost", "Connections of hixie-76 whose key bytes did not come", &self.keys_lost),
+            (
+                "forwarded_ignored",
+                "Requests whose forwarded headers came from no trusted proxy",
+                &self.forwarded_ignored,
+            ),
+            ("forwarded_refused", "Requests refused for a trusted proxy's forwarded headers", &self.forwarded_refused),
             ("http2_connections", "Connections of HTTP/2 accepted", &self.http2_connections),
             ("http2_websockets", "WebSocket handshakes accepted within HTTP/2", &self.http2_websockets),
             ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),

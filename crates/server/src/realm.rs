@@ -16,7 +16,7 @@ use throughline_store::{FjallStore, OpenError as StoreOpenError};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, unix_ms};
-use crate::config::Config;
+use crate::config::{Config, PublicUrl};
 use crate::http::Context;
 use crate::metrics::Metrics;
 use crate::rare::Rare;
@@ -74,6 +74,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Realm {
     address: SocketAddr,
+    public_url: Option<PublicUrl>,
     certificates: Option<Arc<Certificates>>,
     stop: mpsc::Sender<()>,
     keeper: Option<JoinHandle<()>>,
@@ -92,6 +93,7 @@ impl Realm {
         let engine = Engine::open(config.engine_settings(), store, &config.configured_channels(), seed, unix_ms())
             .map_err(StartError::Engine)?;
         let metrics = Arc::new(Metrics::new());
+        let public_url = config.public_url.clone();
         let parts = Parts { config: Arc::new(config), engine, metrics, certificates: certificates.clone() };
         let shards = parts.start_shards().map_err(StartError::System)?;
         let max = parts.config.limits.connections_max;
@@ -104,7 +106,7 @@ impl Realm {
             }
         };
         let keeper = std::thread::Builder::new().name("keeper".into()).spawn(body).map_err(StartError::System)?;
-        Ok(Realm { address, certificates, stop, keeper: Some(keeper) })
+        Ok(Realm { address, public_url, certificates, stop, keeper: Some(keeper) })
     }
 
     /// Where it listens.
@@ -116,6 +118,11 @@ impl Realm {
     pub fn url(&self) -> String {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// By which address clients come, where that is another.
+    pub fn public_url(&self) -> Option<&PublicUrl> {
+        self.public_url.as_ref()
     }
 
     /// Reads the certificates again; they are also read when their files change.
@@ -147,7 +154,8 @@ impl Drop for Realm {
     }
 }
 
-/// Runs a realm until SIGTERM or SIGINT, then drains it. Prints `listening on http://HOST:PORT` when it is ready.
+/// Runs a realm until SIGTERM or SIGINT, then drains it. Prints `listening on http://HOST:PORT` when it is ready, and
+/// the public address where there is another.
 pub fn run(config: Config) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::System)?;
     let mut signals = {
@@ -156,8 +164,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let realm = Realm::start(config)?;
     let mut stdout = io::stdout();
+    let public = realm.public_url().map(|url| format!("clients come by {url}\n"));
     // A closed standard output is no reason not to serve.
-    let _ = writeln!(stdout, "listening on {}", realm.url()).and_then(|()| stdout.flush());
+    let _ =
+        write!(stdout, "listening on {}\n{}", realm.url(), public.unwrap_or_default()).and_then(|()| stdout.flush());
     while runtime.block_on(signals.wait()) == Signal::Reload {
         realm.reload();
     }

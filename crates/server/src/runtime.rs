@@ -132,6 +132,8 @@ pub(crate) struct Local {
     pub(crate) keys_lost: Rare,
     /// The same about connections that were refused for a PROXY header.
     pub(crate) headers_refused: Rare,
+    /// The same about requests that were refused for what a trusted proxy said of them.
+    pub(crate) forwarded_refused: Rare,
 }
 
 /// What a WebSocket link begins with.
@@ -183,6 +185,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         phase: phase.clone(),
         keys_lost: Rare::default(),
         headers_refused: Rare::default(),
+        forwarded_refused: Rare::default(),
     });
     let writer = spawn_local(Rc::clone(&local).write_loop());
     spawn_local(Rc::clone(&local).await_drain());

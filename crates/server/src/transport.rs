@@ -86,8 +86,7 @@ async fn respond(
     cors::check_link(&head.method, &head.headers, call.is_embedded(), &local.http.config.origins)?;
     let body = read_piece(body, &local.http).await?;
     let piece = call.piece(&body.bytes)?;
-    let forwarded = head.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    let network = Network::of(peer, forwarded);
+    let network = Network::of(peer);
     match kind {
         Kind::Stream => stream::open(local, head, &call, piece, network).map(Reply::Stream),
         Kind::Poll => poll::answer(local, &call, piece, network).await.map(Reply::Text),

@@ -79,6 +79,8 @@ pub(crate) struct Handshake<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
+    /// The path below which the client finds the realm.
+    pub(crate) prefix: &'a str,
     /// The connection speaks TLS.
     pub(crate) secure: bool,
     pub(crate) headers: &'a [(&'a str, &'a [u8])],
@@ -164,10 +166,8 @@ fn check_draft(context: &Context, handshake: &Handshake<'_>, draft: hixie::Draft
     if !context.config.websocket.versions.contains(draft.version()) {
         return Err(Refused::Handshake(Refusal::Version));
     }
-    let target = match handshake.query {
-        Some(query) => Cow::Owned(format!("{}?{query}", handshake.path)),
-        None => Cow::Borrowed(handshake.path),
-    };
+    let Handshake { prefix, path, query, .. } = handshake;
+    let target = query.map_or_else(|| format!("{prefix}{path}"), |query| format!("{prefix}{path}?{query}"));
     match hixie::accept(draft, method, &target, headers.iter().copied(), handshake.is_secure()) {
         Ok(answer) => Ok(Accepted::Draft(Box::new(AcceptedDraft { answer, attempt: None, path: handshake.way() }))),
         Err(hixie::Refusal::UpgradeRemoved) => Err(Refused::UpgradeRemoved(handshake.way())),

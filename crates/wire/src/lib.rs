@@ -8,7 +8,7 @@
 //! - [`path`]: words for transports and their failures
 //! - [`close`]: close codes and what a client does after each
 //! - [`http`]: the shapes of the HTTP transports
-//! - [`proxy_protocol`]: what a proxy says of whom it speaks for
+//! - [`proxy_protocol`]: what a proxy says of whom it speaks for, before a connection; [`forwarded`]: with a request
 //! - [`ws`]: WebSocket frames, handshakes and compression
 #![no_std]
 
@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod close;
 pub mod event;
+pub mod forwarded;
 pub mod hixie;
 pub mod http;
 pub mod message;

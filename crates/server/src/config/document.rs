@@ -89,6 +89,8 @@ fn values(rule: &Rule) -> String {
         Rule::Text => "text".to_owned(),
         Rule::Texts => "a list of texts".to_owned(),
         Rule::Origins => "a list of origins".to_owned(),
+        Rule::Hosts => "a list of host names".to_owned(),
+        Rule::Url => "an address, or nothing".to_owned(),
         Rule::Ranges => "a list of addresses and ranges of addresses".to_owned(),
     }
 }

@@ -73,7 +73,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 /// Host in lower case, and port if one is written.
-fn authority_parts(authority: &str) -> Option<(Box<str>, Option<u16>)> {
+pub(super) fn authority_parts(authority: &str) -> Option<(Box<str>, Option<u16>)> {
     let end = if authority.starts_with('[') {
         authority.find(']')? + 1
     } else {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn policy(allowed: &[&str]) -> Origins {
-        Origins { allowed: allowed.iter().map(|text| text.parse().unwrap()).collect() }
+        Origins { allowed: allowed.iter().map(|text| text.parse().unwrap()).collect(), hosts: Vec::new() }
     }
 
     #[test]

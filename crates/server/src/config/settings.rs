@@ -2,10 +2,12 @@
 //! command line, the checks, and `docs/configuration.md`.
 
 use throughline_engine::ChannelKind;
+use throughline_wire::forwarded::Family;
 use throughline_wire::ws::Versions;
 
 use super::networks::Range;
 use super::origins::OriginRule;
+use super::public::{HostName, PublicUrl};
 use super::raw::Reader;
 use super::value::{LogLevel, Rule};
 
@@ -174,6 +176,10 @@ settings! {
         /// 127.0.0.1; `0.0.0.0:9000` or `[::]:9000` serves every network that the machine is on. Port 0 lets the
         /// system choose one, which is printed.
         listen: String = "\"127.0.0.1:9000\"", Rule::Text, "\"0.0.0.0:9000\"", flag;
+        /// The address by which clients come when a proxy in front gives the realm another one: scheme, host, a port when it is not
+        /// the scheme's own, and the path that the proxy takes away. It is printed at the start, pages from there are the
+        /// realm's own, and requests that a trusted proxy passes on without saying which host they are for count as sent there.
+        public_url: Option<PublicUrl> = "\"\"", Rule::Url, "\"https://example.com/live\"";
         /// The directory of the realm's store; it is made when it does not exist. One realm at a time uses it. Put it on
         /// a disk of its own when persistent channels are busy: each group of persistent events waits for that disk.
         data: String = "\"./data\"", Rule::Text, "\"/var/lib/throughline\"", flag;
@@ -196,6 +202,11 @@ settings! {
         /// that any site a user visits can publish from within that user's network; `"null"` allows pages without an origin (files,
         /// sandboxed frames).
         allowed: Vec<OriginRule> = "[]", Rule::Origins, "[\"https://app.example.com\", \"http://localhost:3000\"]";
+        /// The realm's own host names. When there are any, a request for another `Host` is refused with 421 `unknown_host`. A site
+        /// can make its own name lead to a realm in its visitor's network (DNS rebinding), and its pages would be the realm's
+        /// own: list the names where the realm is not meant for everybody who can reach it. The name in `public_url` is added;
+        /// addresses and `localhost` need not be listed, since no site can bear these names. Empty means any name.
+        hosts: Vec<HostName> = "[]", Rule::Hosts, "[\"realm.example.com\"]";
     }
 
     /// Bounds on what clients can make the realm hold. Each is refused with an error that names the limit.
@@ -286,10 +297,14 @@ settings! {
         /// Proxies that begin every connection with a PROXY header, version 1 or 2, which says whom they speak for. A connection
         /// from one of them that begins otherwise is closed, and so is one with such a header from anywhere else: both are logged.
         proxy_protocol_from: Vec<Range> = "[]", Rule::Ranges, "[\"10.0.0.2\"]";
-        /// Proxies whose `Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Prefix` are
+        /// Proxies whose `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Forwarded-Prefix`, or whose `Forwarded`, are
         /// believed. They have to set these themselves, or to append to what came: what a client wrote must not pass
-        /// unchanged. From everybody else these headers mean nothing.
+        /// unchanged. The client is the rightmost address that is not listed here. What one of these proxies writes and cannot be
+        /// read is answered 400, with a line in the log. From everybody else these headers mean nothing; they are only counted.
         trusted: Vec<Range> = "[]", Rule::Ranges, "[\"127.0.0.1\", \"10.0.0.0/24\"]";
+        /// Which headers the trusted proxies write: `x-forwarded`, or `forwarded` (RFC 7239). Those of the other kind come from
+        /// clients and mean nothing.
+        headers: Family = "\"x-forwarded\"", Rule::Words(&["x-forwarded", "forwarded"]), "\"forwarded\"";
     }
 
     /// WebSocket links.

@@ -4,10 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use throughline_engine::ChannelKind;
+use throughline_wire::forwarded::Family;
 use throughline_wire::ws::{Version, Versions};
 
 use super::networks::Range;
 use super::origins::OriginRule;
+use super::public::{BadPublicUrl, HostName, PublicUrl};
 use super::raw::Raw;
 
 /// What values a setting may have.
@@ -36,6 +38,10 @@ pub enum Rule {
     Origins,
     /// A list of ranges of addresses.
     Ranges,
+    /// A list of host names.
+    Hosts,
+    /// An address that pages are loaded from, or nothing.
+    Url,
 }
 
 impl fmt::Display for Rule {
@@ -48,6 +54,8 @@ impl fmt::Display for Rule {
             Rule::Several(words) => write!(f, "a list of some of {}", quoted(words)),
             Rule::Texts => f.write_str("a list of texts in quotes"),
             Rule::Ranges => f.write_str("a list of addresses in quotes, such as [\"10.0.0.0/8\", \"::1\"]"),
+            Rule::Hosts => f.write_str("a list of host names in quotes, such as [\"realm.example.com\"]"),
+            Rule::Url => f.write_str("an address in quotes, such as \"https://example.com/live\", or \"\" for none"),
             Rule::Origins => f.write_str("a list of origins in quotes, such as [\"https://app.example.com\"]"),
         }
     }
@@ -150,6 +158,28 @@ impl Value for Vec<OriginRule> {
 impl Value for Vec<Range> {
     fn read(raw: &Raw, rule: &Rule) -> Result<Vec<Range>, String> {
         parsed(raw, rule)
+    }
+}
+
+impl Value for Vec<HostName> {
+    fn read(raw: &Raw, rule: &Rule) -> Result<Vec<HostName>, String> {
+        parsed(raw, rule)
+    }
+}
+
+impl Value for Option<PublicUrl> {
+    fn read(raw: &Raw, rule: &Rule) -> Result<Option<PublicUrl>, String> {
+        match raw {
+            Raw::Text(text) if text.is_empty() => Ok(None),
+            Raw::Text(text) => text.parse().map(Some).map_err(|e: BadPublicUrl| e.to_string()),
+            _ => expected(rule),
+        }
+    }
+}
+
+impl Value for Family {
+    fn read(raw: &Raw, rule: &Rule) -> Result<Family, String> {
+        word(raw, rule)
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::ext::Protocol;
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -26,8 +26,8 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::handshake_by_hyper;
 use super::replay::Replay;
+use super::{handshake_by_hyper, identity};
 use crate::http::{self, Body};
 use crate::peer::Source;
 use crate::pipe::{self, Far};
@@ -158,7 +158,14 @@ async fn answer(
     ticket: Ticket,
     mut request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
-    name_host(&mut request);
+    let client = match identity::identify(&local, source, &mut request) {
+        Ok(client) => client,
+        Err(refused) => {
+            return Ok(
+                refused.map(|body| Outgoing { content: Content::Whole(body.into_bytes()), ticket: Some(ticket) })
+            );
+        }
+    };
     let path = request.uri().path();
     let kind = transport::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);
     let purpose = upgrade::purpose(path).filter(|_| request.method() != Method::OPTIONS);
@@ -166,7 +173,7 @@ async fn answer(
         let text = "websocket is the only protocol that CONNECT opens here";
         http::error(StatusCode::NOT_IMPLEMENTED, "bad_request", text)
     } else if let Some(purpose) = purpose {
-        match handshake_by_hyper(&local, purpose, source, &request) {
+        match handshake_by_hyper(&local, purpose, &client, &request) {
             Ok((start, Accepted::Numbered(accepted))) => {
                 let (near, far) = pipe::pair();
                 local.link(Stream::Pipe(near), start, &mut []);
@@ -187,7 +194,7 @@ async fn answer(
             Err(refused) => *refused,
         }
     } else if let Some(kind) = kind {
-        match transport::serve(&local, kind, source.address, request).await {
+        match transport::serve(&local, kind, client.address, request).await {
             Outcome::Stream(mut start) => {
                 let (near, far) = pipe::pair();
                 ticket.carries(&far);
@@ -203,14 +210,6 @@ async fn answer(
         http::serve(request, &local.http).await
     };
     Ok(response.map(|body: Body| Outgoing { content: Content::Whole(body.into_bytes()), ticket: Some(ticket) }))
-}
-
-/// What HTTP/1 has in `Host`, everything behind looks for there.
-fn name_host(request: &mut Request<Incoming>) {
-    let host = request.uri().authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
-    if let Some(host) = host {
-        request.headers_mut().insert(HOST, host);
-    }
 }
 
 /// False for a CONNECT to anything but WebSocket (RFC 8441 section 4).
