@@ -4,6 +4,8 @@
 //! docs/doctor.md explains both.
 
 pub mod catalogue;
+mod judge;
 mod observations;
 
+pub use judge::{Finding, Judgement, Severity, judge};
 pub use observations::{Answer, Certificate, Diagnosis, Observations, Seen, Trial};

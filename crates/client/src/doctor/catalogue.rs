@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// Everything in `findings.json`. In texts a name in braces stands for what is filled in.
 #[derive(Debug, Deserialize)]
 pub struct Catalogue {
-    /// The first sentence of a judgement: `works`, `partly`, `fails`, `none`, `unknown`.
+    /// The first sentence of a judgement: `works`, `partly`, `fails`, `none`, `unclear`, `unknown`.
     pub verdicts: BTreeMap<String, String>,
     /// Subjects of sentences: `proxy`, `forward`, `something`.
     pub who: BTreeMap<String, String>,
@@ -44,6 +44,12 @@ pub struct Entry {
     pub sentence: String,
     /// What to do.
     pub fix: String,
+    /// What to do where the address has TLS already; as `fix` where it says nothing.
+    #[serde(default)]
+    pub secure_fix: Option<String>,
+    /// Only the trial itself can tell who does it: what other answers betray may be about somebody else.
+    #[serde(default)]
+    pub own: bool,
     /// Which of a product's lines mends it.
     #[serde(default)]
     pub topic: Option<String>,
