@@ -13,7 +13,7 @@ npm_() { [ -d "$home/node/node_modules/$1" ] || (cd "$home/node" && { [ -f packa
 node_() { NODE_PATH="$home/node/node_modules" NODE_ENV=production exec node "$here/node/app.js" "$@"; }
 run=$home/run/$name; mkdir -p "$run"
 case $name in
-limit|limit-single) ;;
+limit|limit-single|limit-answered) ;;
 throughline) realm=${BENCH_THROUGHLINE:-$BENCH_BIN/throughline}
     [ -x "$realm" ] || (cd "$here/../.." && cargo build --release -p throughline) ;;
 ws) npm_ ws ;;
@@ -36,6 +36,7 @@ fi
 case $name in
 limit) exec "$BENCH_BIN/limit" 19200 batch ;;
 limit-single) exec "$BENCH_BIN/limit" 19202 single ;;
+limit-answered) exec "$BENCH_BIN/limit" 19204 answered ;;
 throughline) rm -rf data; exec "$realm" serve --listen 127.0.0.1:19400 --data data ;;
 ws) node_ ws 19310 ;;
 socketio) node_ socketio 19320 ;;

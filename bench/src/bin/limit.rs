@@ -1,8 +1,8 @@
 //! The least that a server can do: a frame is encoded once, and the same bytes go to every subscriber of the channel
-//! with one system call each. `limit PORT batch|single`; publishers connect to PORT + 1.
+//! with one system call each. `limit PORT batch|single|answered`; publishers connect to PORT + 1.
 //!
 //! `batch`: all messages of one read of a publisher leave in one send per subscriber; `single`: one send per message and
-//! subscriber. Subscribers speak WebSocket (text frame `S<channel>`), a publisher sends lines `channel payload`.
+//! subscriber; `answered`: as `single`, and the publisher is told `ok` for each read. Subscribers speak WebSocket (text frame `S<channel>`), a publisher sends lines `channel payload`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
@@ -25,6 +25,24 @@ const READ_BYTES: usize = 65_536;
 
 type Topics = HashMap<Vec<u8>, Vec<u64>>;
 
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Batch,
+    Single,
+    Answered,
+}
+
+impl Mode {
+    fn of(name: &str) -> Option<Mode> {
+        match name {
+            "batch" => Some(Mode::Batch),
+            "single" => Some(Mode::Single),
+            "answered" => Some(Mode::Answered),
+            _ => None,
+        }
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     /// The handshake is done.
@@ -40,18 +58,18 @@ struct Limit {
     listeners: [TcpListener; 2],
     connections: HashMap<u64, Connection>,
     topics: Topics,
-    single: bool,
+    mode: Mode,
     next_key: u64,
 }
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let port = args.first().and_then(|port| port.parse().ok());
-    let (Some(port), Some("batch" | "single")) = (port, args.get(1).map(String::as_str)) else {
-        throughline_bench::say("usage: limit PORT batch|single");
+    let (Some(port), Some(mode)) = (port, args.get(1).and_then(|name| Mode::of(name))) else {
+        throughline_bench::say("usage: limit PORT batch|single|answered");
         return ExitCode::from(2);
     };
-    match Limit::listen(port, args[1] == "single").and_then(Limit::serve) {
+    match Limit::listen(port, mode).and_then(Limit::serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             throughline_bench::say(&format!("limit: {e}"));
@@ -69,14 +87,14 @@ fn listener(port: u16) -> io::Result<TcpListener> {
 }
 
 impl Limit {
-    fn listen(port: u16, single: bool) -> io::Result<Limit> {
+    fn listen(port: u16, mode: Mode) -> io::Result<Limit> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let listeners = [listener(port)?, listener(port + 1)?];
         for (key, listener) in LISTENERS.iter().zip(&listeners) {
             epoll::add(&epoll, listener, EventData::new_u64(*key), EventFlags::IN)?;
         }
         let (connections, topics) = (HashMap::new(), HashMap::new());
-        Ok(Limit { epoll, listeners, connections, topics, single, next_key: LISTENERS.len() as u64 })
+        Ok(Limit { epoll, listeners, connections, topics, mode, next_key: LISTENERS.len() as u64 })
     }
 
     fn serve(mut self) -> io::Result<()> {
@@ -144,7 +162,7 @@ impl Limit {
         for line in lines.split(|b| *b == b'\n') {
             let Some(space) = memchr(b' ', line) else { continue };
             let (topic, payload) = (&line[..space], &line[space + 1..]);
-            let batch = match batches.iter().position(|batch| batch.0 == topic && !self.single) {
+            let batch = match batches.iter().position(|batch| batch.0 == topic && self.mode == Mode::Batch) {
                 Some(batch) => batch,
                 None => {
                     batches.push((topic, Vec::with_capacity(8192)));
@@ -152,6 +170,11 @@ impl Limit {
                 }
             };
             write_frame(&mut batches[batch].1, Opcode::Text, false, payload);
+        }
+        if self.mode == Mode::Answered {
+            let answers = b"ok\n".repeat(batches.len());
+            connection.queue.push_back((Rc::new(answers), 0));
+            self.flush(key);
         }
         for (topic, frames) in batches {
             self.broadcast(topic, frames);

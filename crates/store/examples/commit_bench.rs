@@ -1,5 +1,7 @@
-//! Durable events per second: fjall alone with 512 events per commit, against the store with 1 to 64 producers; then
-//! how fast stored events are read back. Rates vary with the disk, so the ratios are what counts.
+//! Durable events per second: fjall alone with 512 events per commit, against the store with 1 to 64 channels that one thread
+//! fills, as a shard of a realm does; then how fast stored events are read back. With 1024 events under way 512 are in a
+//! commit while 512 gather. Rates vary with the disk from second to second, so each is measured between two runs of fjall alone,
+//! and the ratio to these is what counts.
 //!
 //! `cargo run --release -p throughline-store --example commit_bench [DIR]`
 #![allow(clippy::unwrap_used, reason = "a development tool: a failure ends it")]
@@ -25,21 +27,28 @@ const REPLAY_BYTES: usize = 128;
 fn main() {
     let base = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(base).unwrap();
-    let alone = fjall_alone(&dir.path().join("alone"));
-    println!("fjall alone, {PER_COMMIT} per commit: {alone:.0} events/s");
-    for (producers, under_way) in [(1, 512), (1, 4096), (8, 64), (64, 8), (64, 64)] {
-        let path = dir.path().join(format!("store-{producers}-{under_way}"));
-        let rate = through_append(&path, producers, under_way);
-        println!(
-            "{producers} producers with {under_way} under way: {rate:.0} events/s, {:.2} of fjall alone",
-            rate / alone
-        );
+    for (channels, under_way) in [(1, 512), (1, 1024), (8, 1024), (64, 1024), (64, 4096)] {
+        let (alone, path) = (dir.path().join("alone"), dir.path().join("store"));
+        let before = fjall_alone(&alone, channels);
+        let rate = through_append(&path, channels, under_way);
         std::fs::remove_dir_all(path).unwrap();
+        let after = fjall_alone(&alone, channels);
+        let ratio = 2.0 * rate / (before + after);
+        println!(
+            "{channels} channels, {under_way} under way: {rate:.0} events/s, {ratio:.2} of fjall alone ({before:.0}, {after:.0})"
+        );
     }
     replay(&dir.path().join("replay"));
 }
 
-fn fjall_alone(dir: &Path) -> f64 {
+/// The same keys and values, 512 in a commit.
+fn fjall_alone(dir: &Path, channels: u32) -> f64 {
+    let rate = fjall_alone_in(dir, channels);
+    std::fs::remove_dir_all(dir).unwrap();
+    rate
+}
+
+fn fjall_alone_in(dir: &Path, channels: u32) -> f64 {
     let db = Database::builder(dir).manual_journal_persist(true).open().unwrap();
     let events = db.keyspace("events", KeyspaceCreateOptions::default).unwrap();
     let value = noise(VALUE_BYTES);
@@ -47,9 +56,10 @@ fn fjall_alone(dir: &Path) -> f64 {
     while start.elapsed() < RUN {
         let mut batch = db.batch().durability(Some(PersistMode::SyncData));
         for _ in 0..PER_COMMIT {
-            n += 1;
             let mut key = [0; 12];
-            key[4..].copy_from_slice(&n.to_be_bytes());
+            key[..4].copy_from_slice(&((n % u64::from(channels)) as u32).to_be_bytes());
+            key[4..].copy_from_slice(&(n / u64::from(channels)).to_be_bytes());
+            n += 1;
             batch.insert(&events, key, value.as_slice());
         }
         batch.commit().unwrap();
@@ -79,41 +89,32 @@ fn put_channel(store: &FjallStore, number: u32) {
     store.put_channel(&ChannelRecord { number, name, attributes, epoch: Epoch(1), reserved: Eid(0) }).unwrap();
 }
 
-/// Every producer publishes with numbers into a channel of its own and keeps `under_way` events unanswered.
-fn through_append(dir: &Path, producers: u32, under_way: u64) -> f64 {
+/// One thread publishes with numbers into each channel in turn, a session for each, and keeps `under_way` events unanswered.
+fn through_append(dir: &Path, channels: u32, under_way: u64) -> f64 {
     let store = open(dir);
-    (1..=producers).for_each(|number| put_channel(&store, number));
-    let start = Instant::now();
-    let threads: Vec<_> = (1..=producers)
-        .map(|number| {
-            let store = Arc::clone(&store);
-            std::thread::spawn(move || produce(&store, number, under_way, start))
-        })
-        .collect();
-    let n: u64 = threads.into_iter().map(|t| t.join().unwrap()).sum();
-    n as f64 / start.elapsed().as_secs_f64()
-}
-
-fn produce(store: &FjallStore, number: u32, under_way: u64, start: Instant) -> u64 {
+    (1..=channels).for_each(|number| put_channel(&store, number));
     let data = Data::bytes(noise(VALUE_BYTES));
     let (to, from) = channel();
-    let mut eid = 0;
+    let start = Instant::now();
+    let mut sent = 0;
     while start.elapsed() < RUN {
-        eid += 1;
+        let number = (sent % u64::from(channels)) as u32 + 1;
+        let at = sent / u64::from(channels) + 1;
+        sent += 1;
         let to = to.clone();
         let done = Box::new(move |outcome: Result<(), _>| {
             outcome.unwrap();
             to.send(()).unwrap();
         });
-        let event = Arc::new(Event { eid: Eid(eid), time: eid, body: Body::new(data.clone()) });
-        let origin = Some(Origin { session: SessionId(number.into()), number: eid });
+        let event = Arc::new(Event { eid: Eid(at), time: at, body: Body::new(data.clone()) });
+        let origin = Some(Origin { session: SessionId(number.into()), number: at });
         store.append(Append { channel: number, event, origin, done });
-        if eid > under_way {
+        if sent > under_way {
             from.recv().unwrap();
         }
     }
-    from.iter().take(eid.min(under_way) as usize).for_each(drop);
-    eid
+    from.iter().take(sent.min(under_way) as usize).for_each(drop);
+    sent as f64 / start.elapsed().as_secs_f64()
 }
 
 fn replay(dir: &Path) {
