@@ -401,10 +401,10 @@ impl Local {
         if shard.next_timeout().is_some_and(|at| at <= now.monotonic) {
             shard.on_timeout(now);
         }
+        // Before the pages that have come are written, so that the next ones are read meanwhile.
+        self.begin_reads(&mut shard);
         let more = shard.flush(now);
-        for request in shard.take_reads() {
-            self.read_stored(request);
-        }
+        self.begin_reads(&mut shard);
         for id in shard.take_blocked() {
             spawn_local(Rc::clone(self).await_writable(id));
         }
@@ -414,6 +414,12 @@ impl Local {
             }
         }
         more
+    }
+
+    fn begin_reads(&self, shard: &mut Shard<Stream>) {
+        for request in shard.take_reads() {
+            self.read_stored(request);
+        }
     }
 
     /// Reads from the disk on a thread that may wait.

@@ -40,7 +40,7 @@ use throughline_wire::ws::deflate;
 use crate::metrics::Metrics;
 use frames::{Encoder, FrameLogs};
 use link::{End, Inlet, Life, Link};
-use pull::Slot;
+use pull::{Arrived, Slot};
 use wheel::Wheel;
 
 pub use crate::network::Network;
@@ -169,6 +169,8 @@ pub struct Shard<S> {
     wheel: Wheel,
     due: Vec<LinkId>,
     reads: Vec<ReadRequest>,
+    /// Pages from the disk that the next flush writes.
+    arrived: Vec<Arrived>,
     blocked: Vec<LinkId>,
     resumed: Vec<LinkId>,
     draining: bool,
@@ -217,6 +219,7 @@ impl<S: Sock> Shard<S> {
             wheel: Wheel::new(now.monotonic),
             due: Vec::new(),
             reads: Vec::new(),
+            arrived: Vec::new(),
             blocked: Vec::new(),
             resumed: Vec::new(),
             draining: false,
@@ -292,7 +295,7 @@ impl<S: Sock> Shard<S> {
                 Mail::Piece { link, number, bytes, done } => self.on_piece(now, link, number, &bytes, done),
                 Mail::Published { link, id, weight, result } => self.published(link, id, weight, result),
                 Mail::Stored { link, channel, after, page } => match page {
-                    Ok(page) => self.stored(link, channel, after, &page),
+                    Ok(page) => self.arrived(link, channel, after, page),
                     Err(e) => {
                         let reason = format!("reading stored events failed: {e}");
                         self.close(now, link, CloseReason::new(CloseCode::Internal, reason), false);

@@ -65,6 +65,18 @@ impl Slot {
     }
 }
 
+/// A page that the disk gave for one link.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    link: LinkId,
+    /// Number of the channel.
+    channel: u32,
+    after: Eid,
+    page: Page,
+    /// The page behind it is being read.
+    ahead: bool,
+}
+
 /// How a visit to a subscription ended.
 enum Pulled {
     /// It has everything, or its socket takes no more.
@@ -82,6 +94,9 @@ impl<S: Sock> Shard<S> {
     #[must_use]
     pub fn flush(&mut self, now: Now) -> bool {
         let mut budget = BUDGET;
+        for arrived in std::mem::take(&mut self.arrived) {
+            self.stored(&arrived);
+        }
         for _ in 0..self.queue.len().min(QUANTUM) {
             let Some(id) = self.queue.pop_front() else { break };
             self.flush_link(now, id);
@@ -259,25 +274,52 @@ impl<S: Sock> Shard<S> {
         self.note_blocked(id);
     }
 
-    /// A page that the disk gave for `link` is written at once; what its socket does not take is read again later,
-    /// so that a slow reader holds no memory.
-    pub(super) fn stored(&mut self, id: LinkId, number: u32, after: Eid, page: &Page) {
-        let Shard { links, slots, encoder, counts, .. } = self;
-        let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) else { return };
+    /// The disk gave a page: the next flush writes it. For a link whose socket has taken the largest page whole, the one behind
+    /// it is read meanwhile.
+    pub(super) fn arrived(&mut self, link: LinkId, channel: u32, after: Eid, page: Page) {
+        let ahead = self.read_ahead(link, channel, after, &page);
+        self.arrived.push(Arrived { link, channel, after, page, ahead });
+    }
+
+    fn read_ahead(&mut self, id: LinkId, number: u32, after: Eid, page: &Page) -> bool {
+        let Some((link, index)) = self.subscription(id, number) else { return false };
+        let sub = &link.subs[index];
+        let (slot, awaited) = (sub.slot, sub.reading && sub.cursor == after);
+        let quick = awaited && page.more && !link.is_behind() && link.page_bytes == PAGE_BYTES_MAX;
+        let Some(slot) = self.slots.get(slot as usize).filter(|_| quick) else { return false };
+        let limit = ReadLimit { events: PAGE_EVENTS, bytes: PAGE_BYTES_MAX as usize };
+        self.reads.push(ReadRequest { link: id, channel: Arc::clone(&slot.channel), after: page.next, limit });
+        true
+    }
+
+    /// An open link's subscription to the channel with that number.
+    fn subscription(&mut self, id: LinkId, number: u32) -> Option<(&mut Link<S>, usize)> {
+        let Shard { links, slots, .. } = self;
+        let link = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation)?;
         let subscribed = |slot: u32| slots.get(slot as usize).is_some_and(|s| s.channel.number() == number);
-        let Some(index) = link.subs.iter().position(|s| subscribed(s.slot)) else { return };
+        let index = link.subs.iter().position(|s| subscribed(s.slot))?;
+        Some((link, index))
+    }
+
+    /// A page that the disk gave for a link is written at once; what its socket does not take is read again later,
+    /// so that a slow reader holds no memory.
+    fn stored(&mut self, arrived: &Arrived) {
+        let Arrived { link: id, channel, after, page, ahead } = arrived;
+        let Some((link, index)) = self.subscription(*id, *channel) else { return };
         let sub = &mut link.subs[index];
-        let expected = std::mem::take(&mut sub.reading) && sub.cursor == after;
-        if expected && link.is_open() && link.flush_pending() {
-            let written = write_page(link, encoder, number, after, page);
+        let awaited = std::mem::replace(&mut sub.reading, *ahead) && sub.cursor == *after;
+        if awaited && link.is_open() && link.flush_pending() {
+            let Shard { links, encoder, counts, .. } = self;
+            let Some(link) = links.get_mut(id.key as usize) else { return };
+            let written = write_page(link, encoder, *channel, *after, page);
             counts.delivered.add(written.frames as u64);
             counts.bytes_out.add(written.bytes as u64);
             if let Some(sub) = link.subs.get_mut(index) {
                 sub.cursor = written.cursor;
             }
         }
-        self.note_blocked(id);
-        self.enqueue_behind(id);
+        self.note_blocked(*id);
+        self.enqueue_behind(*id);
     }
 
     /// Lets go of frames of channels that are quiet.

@@ -215,3 +215,53 @@ fn a_link_that_one_subscription_has_blocked_reads_nothing_for_the_others() {
     world.flush();
     assert_eq!(world.shard.take_reads().len(), 1);
 }
+
+/// Carries out the reads that the shard asks for, and gives it the pages without a flush.
+fn read_for(world: &mut World) -> usize {
+    let requests = world.shard.take_reads();
+    let carry_out = |request: &ReadRequest| Mail::Stored {
+        link: request.link,
+        channel: request.channel.number(),
+        after: request.after,
+        page: request.channel.read_stored(request.after, request.limit, NOW.unix),
+    };
+    let pages: Vec<_> = requests.iter().map(carry_out).collect();
+    world.shard.deliver(NOW, pages);
+    requests.len()
+}
+
+#[test]
+fn pages_are_read_ahead_for_a_socket_that_takes_them_whole_and_for_no_other() {
+    let mut world = World::new();
+    let data = "x".repeat(16 << 10);
+    for _ in 0..600 {
+        world.publish("d", &data);
+    }
+    let (id, peer) = world.subscriber();
+    world.say(id, &ClientMessage::Subscribe { id: 2, channel: "d".into(), from: From::All });
+    world.flush();
+    // Pages grow while the socket takes them; none is asked for before the one in front is written.
+    while world.shard.link_mut(id).unwrap().page_bytes < PAGE_BYTES_MAX {
+        assert_eq!(read_for(&mut world), 1);
+        assert!(world.shard.take_reads().is_empty());
+        world.flush();
+    }
+    // From now on the next one is asked for as soon as one has come.
+    assert_eq!(read_for(&mut world), 1);
+    let ahead = world.shard.take_reads();
+    assert_eq!(ahead.len(), 1);
+    // A socket that takes no more: what was read ahead is dropped, and nothing more is read until it does.
+    peer.allow(data.len());
+    world.flush();
+    world.shard.reads.extend(ahead);
+    assert_eq!(read_for(&mut world), 1);
+    world.flush();
+    assert!(world.shard.take_reads().is_empty());
+    peer.allow(usize::MAX);
+    world.shard.on_writable(id);
+    world.flush();
+    while read_for(&mut world) > 0 {
+        world.flush();
+    }
+    assert_eq!(peer.received(&format!("\"{data}\"")), 600);
+}
