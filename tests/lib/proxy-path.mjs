@@ -181,13 +181,14 @@ export class Path {
   /** What carries the browser's session. */
   async look() {
     this.transport = await this.page.evaluate(() => session.path.transport);
-    this.links = await this.page.evaluate(() => session.path.links);
   }
 
   /** How far the clients have come, for a step that failed. */
   async state() {
-    const browser = await this.page.evaluate(() => ({ state: session.state, heard: heard.length, journal: session.path.links?.slice(-5) }));
-    return `browser: ${JSON.stringify(browser)}; command line: ${this.native.lines.length} events, ${this.native.stderr.slice(-600)}`;
+    const native = `command line: ${this.native?.lines.length} events, ${this.native?.stderr.slice(-600)}`;
+    const told = this.page?.evaluate(() => ({ state: session.state, heard: heard.length, path: session.path }));
+    const browser = await Promise.resolve(told).catch((error) => error.message);
+    return `browser: ${JSON.stringify(browser)}; ${native}`;
   }
 
   async finish() {

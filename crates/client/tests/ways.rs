@@ -13,6 +13,7 @@ use throughline_client::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What a proxy wants and does.
 #[derive(Clone, Copy)]
@@ -252,4 +253,80 @@ async fn a_handshake_of_tls_that_is_cut_is_tried_again() {
     let state = states.wait_for(decided).await.unwrap().clone();
     assert!(matches!(state, State::Waiting { .. }), "{state:?}");
     session.close().await;
+}
+
+/// An address at which now one server answers and now another.
+struct Place {
+    address: SocketAddr,
+    target: watch::Sender<SocketAddr>,
+}
+
+impl Place {
+    async fn before(realm: &Realm) -> Place {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = watch::Sender::new(realm.address());
+        let targets = target.subscribe();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut targets = targets.clone();
+                tokio::spawn(async move {
+                    let to = *targets.borrow_and_update();
+                    let Ok(mut far) = TcpStream::connect(to).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = targets.changed() => {}
+                    }
+                });
+            }
+        });
+        Place { address, target }
+    }
+
+    /// Cuts the connections; those that come are for another.
+    fn lead_to(&self, realm: &Realm) {
+        self.target.send_replace(realm.address());
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_there_outlasts_a_certificate_that_is_not_trusted() {
+    let (mut realm, mut stranger) = (Realm::start(), Realm::start());
+    let route = Route::new(ProxyChoice::None, vec![realm.root()]).unwrap();
+    for transport in TRANSPORTS {
+        let place = Place::before(&realm).await;
+        let session = works(&format!("https://{}", place.address), over(transport, route.clone())).await;
+        let mut subscription = session.subscribe("c", From::New).unwrap();
+        assert!(matches!(subscription.next().await, Delivery::Standing { .. }));
+        let mut states = session.state();
+        place.lead_to(&stranger);
+        let told = |state: &State| match state {
+            State::Waiting { cause: Some(cause) } => format!("{cause:?}").contains("--ca FILE"),
+            State::Closed { .. } => true,
+            _ => false,
+        };
+        let state = states.wait_for(told).await.unwrap().clone();
+        assert!(matches!(state, State::Waiting { .. }), "{transport}: {state:?}");
+        let publishing = tokio::spawn({
+            let session = session.clone();
+            async move { session.publish("c", Body::new(Data::text("said to nobody else")), None).await }
+        });
+        place.lead_to(&realm);
+        let published = publishing.await.unwrap().unwrap();
+        loop {
+            match subscription.next().await {
+                Delivery::Event(event) => break assert_eq!(event.eid, published.eid),
+                Delivery::Standing { resumed, .. } => assert!(resumed),
+                other => panic!("{transport}: {other:?}"),
+            }
+        }
+        session.close().await;
+    }
+    let asked = stranger.metrics().await;
+    // Its metrics are the first thing that it was asked for.
+    for counter in ["throughline_http_requests_total 0", "throughline_websockets_accepted_total{version=\"13\"} 0"] {
+        assert!(asked.lines().any(|line| line == counter), "the stranger was told something: {asked}");
+    }
+    realm.stop().await;
+    stranger.stop().await;
 }

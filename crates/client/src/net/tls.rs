@@ -58,7 +58,8 @@ pub(super) async fn wrap(stream: Stream, host: &str, authority: &str, route: &Ro
 /// What an error of TLS means, and the way out.
 fn explain(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // The second: by its name it is a root that is trusted, by its key another one.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "its certificate leads to no root that is trusted here: it is self-signed, or a proxy on the way inspects TLS; \
              check who is answering, and name its root certificate with --ca FILE"
                 .to_owned()

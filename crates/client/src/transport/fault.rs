@@ -63,6 +63,8 @@ impl Fault {
         let text = error.to_string();
         match error {
             ConnectError::NotARealm { .. } if welcomed => LinkLoss::Broken(text),
+            // A proxy that starts again may show another certificate until it has read its own. Nothing is sent until one is good.
+            ConnectError::Tls { .. } if welcomed => LinkLoss::Broken(text),
             // Something on the way takes the upgrade out: what has carried the session so far goes without.
             ConnectError::Refused { status: 426, .. } if welcomed => LinkLoss::Broken(text),
             ConnectError::Refused { retry_after_ms, .. } if error.is_temporary() => {

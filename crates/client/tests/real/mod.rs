@@ -43,6 +43,10 @@ impl Realm {
         self.server = Some(serve(&self.folder, &self.address.to_string()));
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
