@@ -24,8 +24,8 @@ pub use origins::{BadOrigin, Grant, Origin, OriginRule};
 pub use public::{BadHostName, BadPublicUrl, HostName, PublicUrl};
 pub use raw::ConfigError;
 pub use settings::{
-    ChannelDefaults, Config, Limits, LongPoll, Origins, Proxies, SECTIONS, SETTINGS, Section, Setting, Storage,
-    Timeouts, Tls, WebSocket,
+    ChannelDefaults, Config, Limits, LongPoll, Origins, ProbeSettings, Proxies, SECTIONS, SETTINGS, Section, Setting,
+    Storage, Timeouts, Tls, WebSocket,
 };
 pub use value::{LogLevel, Rule, UnknownLevel};
 

@@ -31,10 +31,11 @@ use tokio::net::TcpStream;
 
 use crate::http::{self, Body, cors};
 use crate::peer::{Client, Source};
+use crate::probe::{self, Arrival, ProbeStream, RawHead, Way};
 use crate::runtime::{Local, Phase, WebSocketStart};
 use crate::shard::{Network, Purpose};
 use crate::socket::Stream;
-use crate::tls::{HANDSHAKE_RECORD, TlsStream};
+use crate::tls::{Agreed, HANDSHAKE_RECORD, TlsStream};
 use crate::transport::{self, Outcome, StreamStart};
 use crate::upgrade::{self, Accepted, Handshake};
 use replay::Replay;
@@ -54,18 +55,19 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     let Ok(first) = first else {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time (timeouts.head_ms)"));
     };
-    let First { stream, source, mut bytes, head } = first?;
-    if let Some(head) = head
-        && let Some((start, accepted)) = sniff(local, source, &head, &bytes)
-    {
-        bytes.drain(..head.len);
+    let first = first?;
+    if let Some((start, accepted, len)) = sniff(local, &first) {
+        let First { stream, mut bytes, .. } = first;
+        bytes.drain(..len);
         return begin(local, stream, start, accepted, bytes).await;
     }
+    let First { stream, source, bytes, head } = first;
     if http2::is_preface(&bytes) && local.http.config.http2.enabled {
         return Box::pin(http2::serve(Rc::clone(local), stream, source, bytes)).await;
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
-    Box::pin(serve_http(local, stream, source, bytes)).await
+    let raw = head.filter(|head| probe::is_inspection(&head.target)).map(Box::new);
+    Box::pin(serve_http(local, stream, source, bytes, raw)).await
 }
 
 /// Answers a handshake and opens its link. `early` are bytes that came behind the request.
@@ -163,18 +165,19 @@ async fn begin_tls(local: &Local, stream: Stream, config: Arc<ServerConfig>, fir
 }
 
 /// A WebSocket handshake that succeeds; all others are answered by the HTTP service.
-fn sniff(local: &Local, came: Source, head: &RequestHead, bytes: &[u8]) -> Option<(WebSocketStart, Accepted)> {
+/// With the length of its head.
+fn sniff(local: &Local, first: &First) -> Option<(WebSocketStart, Accepted, usize)> {
+    let head = first.head.as_ref()?;
     let (path, query) = head.target.split_once('?').map_or((&*head.target, None), |(path, query)| (path, Some(query)));
     let purpose = upgrade::purpose(path)?;
     let mut headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     if head.version == 0 || !handshake::wants_websocket(headers.iter().copied()) {
         return None;
     }
-    let client = identity::identify_head(local, came, &headers)?;
-    if let Some((_, host)) = headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        *host = client.host.as_bytes();
-    }
-    legacy::restore_keys(bytes, &mut headers);
+    let client = identity::identify_head(local, first.source, &headers)?;
+    let host = headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = host.map(|(_, host)| std::mem::replace(host, client.host.as_bytes()));
+    legacy::restore_keys(&first.bytes, &mut headers);
     let method = &head.method;
     let handshake = Handshake {
         purpose,
@@ -185,16 +188,19 @@ fn sniff(local: &Local, came: Source, head: &RequestHead, bytes: &[u8]) -> Optio
         query,
         prefix: &client.prefix,
         secure: client.secure,
+        address: client.address,
         headers: &headers,
     };
     let accepted = upgrade::accept(&local.http, &handshake).ok()?;
     identity::count(local, &client);
-    Some((start(purpose, &client, &accepted), accepted))
+    let way = Way { client: &client, tls: first.stream.agreed(), raw: true, host };
+    Some((start(&handshake, &accepted, &way), accepted, head.len))
 }
 
-fn start(purpose: Purpose, client: &Client, accepted: &Accepted) -> WebSocketStart {
-    let network = Network::of(client.address);
-    WebSocketStart { purpose, version: accepted.version(), deflate: accepted.deflate(), network }
+fn start(handshake: &Handshake<'_>, accepted: &Accepted, way: &Way<'_>) -> WebSocketStart {
+    let (version, deflate) = (accepted.version(), accepted.deflate());
+    let hello = probe::hello(handshake, accepted, way);
+    WebSocketStart { purpose: handshake.purpose, version, deflate, network: Network::of(way.client.address), hello }
 }
 
 /// What a request makes of its connection: no request comes on it any more.
@@ -202,19 +208,30 @@ enum Takeover {
     /// With the request's body: the key bytes of hixie-76 may have been announced as one.
     WebSocket(WebSocketStart, Accepted, Incoming),
     Stream(StreamStart),
+    Probe(Box<ProbeStream>),
 }
 
 /// A connection that speaks HTTP, as its requests see it.
 struct Wire {
     came: Source,
+    tls: Option<Agreed>,
+    /// The head of the first request, where it is to be shown as it came.
+    raw: Cell<Option<RawHead>>,
     takeover: Cell<Option<Takeover>>,
     /// True while earlier answers are not written yet.
     behind: Rc<Cell<bool>>,
 }
 
-async fn serve_http(local: &Rc<Local>, stream: Stream, came: Source, first: Vec<u8>) -> io::Result<()> {
+async fn serve_http(
+    local: &Rc<Local>,
+    stream: Stream,
+    came: Source,
+    first: Vec<u8>,
+    raw: Option<RawHead>,
+) -> io::Result<()> {
     let timeouts = &local.http.config.timeouts;
-    let wire = Rc::new(Wire { came, takeover: Cell::new(None), behind: Rc::default() });
+    let (tls, raw) = (stream.agreed(), Cell::new(raw));
+    let wire = Rc::new(Wire { came, tls, raw, takeover: Cell::new(None), behind: Rc::default() });
     let patience = Duration::from_millis(timeouts.body_ms);
     let behind = Rc::clone(&wire.behind);
     let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, behind, stalled: None });
@@ -252,6 +269,7 @@ async fn serve_http(local: &Rc<Local>, stream: Stream, came: Source, first: Vec<
             local.stream_link(stream, start.with_head());
             Ok(())
         }
+        Some(Takeover::Probe(probe)) => probe::run(local, &stream, &probe.with_head()).await,
         Some(Takeover::WebSocket(start, accepted, body)) => {
             let body = legacy::what_came(body);
             let early = [body.as_ref(), parts.read_buf.as_ref(), first.as_ref()].concat();
@@ -265,6 +283,7 @@ async fn answer(
     wire: Rc<Wire>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
+    let raw = wire.raw.take();
     let client = match identity::identify(&local, wire.came, &mut request) {
         Ok(client) => client,
         Err(refused) => return Ok(*refused),
@@ -273,7 +292,7 @@ async fn answer(
     let takeover = if request.method() == Method::OPTIONS {
         return Ok(http::serve(request, &local.http).await);
     } else if let Some(purpose) = upgrade::purpose(path) {
-        match handshake_by_hyper(&local, purpose, &client, &request) {
+        match handshake_by_hyper(&local, purpose, (&client, wire.tls), &request) {
             Ok((start, accepted)) => Takeover::WebSocket(start, accepted, request.into_body()),
             Err(refused) => return Ok(*refused),
         }
@@ -281,6 +300,11 @@ async fn answer(
         match transport::serve(&local, kind, client.address, request).await {
             Outcome::Stream(start) => Takeover::Stream(start),
             Outcome::Answer(response) => return Ok(response),
+        }
+    } else if let Some(kind) = probe::Kind::of(path) {
+        match probe::serve(&local, kind, Arrival { client, tls: wire.tls, raw }, request).await {
+            probe::Outcome::Stream(probe) => Takeover::Probe(probe),
+            probe::Outcome::Answer(response) => return Ok(response),
         }
     } else {
         return Ok(http::serve(request, &local.http).await);
@@ -293,7 +317,7 @@ async fn answer(
 fn handshake_by_hyper(
     local: &Local,
     purpose: Purpose,
-    client: &Client,
+    (client, tls): (&Client, Option<Agreed>),
     request: &Request<Incoming>,
 ) -> Result<(WebSocketStart, Accepted), Box<Response<Body>>> {
     // The map's own iterator cannot be cloned, and a handshake is looked through several times.
@@ -307,6 +331,7 @@ fn handshake_by_hyper(
         path: request.uri().path(),
         prefix: &client.prefix,
         secure: client.secure,
+        address: client.address,
         query: request.uri().query(),
         headers: &headers,
     };
@@ -319,5 +344,6 @@ fn handshake_by_hyper(
         }
         Box::new(response)
     })?;
-    Ok((start(purpose, client, &accepted), accepted))
+    let way = Way { client, tls, raw: false, host: probe::arrived_host(request.extensions()) };
+    Ok((start(&handshake, &accepted, &way), accepted))
 }

@@ -25,6 +25,7 @@ use throughline_engine::Engine;
 
 use crate::config::{Config, Origins};
 use crate::metrics::Metrics;
+use crate::probe::Probes;
 use crate::transport::Directory;
 use answer::{Fault, whole};
 use request::Query;
@@ -47,6 +48,8 @@ pub struct Context {
     pub(crate) links: Arc<Directory>,
     /// WebSocket handshakes that clients may ask about.
     pub(crate) attempts: Attempts,
+    /// What probes may still do.
+    pub(crate) probes: Probes,
     now: fn() -> u64,
     draining: AtomicBool,
     /// Bytes of request bodies that are held at this moment.
@@ -62,9 +65,9 @@ impl fmt::Debug for Context {
 impl Context {
     /// `now` gives the time in milliseconds since 1970.
     pub fn new(engine: Arc<Engine>, config: Arc<Config>, metrics: Arc<Metrics>, now: fn() -> u64) -> Context {
-        let (links, attempts) = (Arc::default(), Attempts::default());
+        let (links, attempts, probes) = (Arc::default(), Attempts::default(), Probes::new(&config.probes));
         let (draining, held) = (AtomicBool::new(false), AtomicU64::new(0));
-        Context { engine, config, metrics, links, attempts, now, draining, held }
+        Context { engine, config, metrics, links, attempts, probes, now, draining, held }
     }
 
     /// From now on nothing new is accepted.
@@ -75,6 +78,11 @@ impl Context {
     /// True when the realm is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        (self.now)()
     }
 
     /// Calls the engine where it may wait for the disk.

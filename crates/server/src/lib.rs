@@ -6,11 +6,13 @@
 pub mod clock;
 pub mod config;
 mod connection;
+mod fnv;
 pub mod http;
 pub mod metrics;
 mod network;
 mod peer;
 mod pipe;
+mod probe;
 mod rare;
 mod realm;
 mod runtime;

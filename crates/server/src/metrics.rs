@@ -12,6 +12,8 @@ use throughline_wire::close::CloseCode;
 use throughline_wire::path::{Failure, Transport};
 use throughline_wire::ws::Version;
 
+use crate::probe;
+
 /// A number that only grows. Adding is one atomic operation.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(PrometheusCounter);
@@ -82,12 +84,16 @@ pub struct Metrics {
     pub forwarded_ignored: Counter,
     /// Requests refused for what a trusted proxy said of them.
     pub forwarded_refused: Counter,
+    /// Probes that were refused because there were too many.
+    pub probes_refused: Counter,
     /// Connections of HTTP/2.
     pub http2_connections: Counter,
     /// WebSocket handshakes accepted within them.
     pub http2_websockets: Counter,
     /// WebSocket handshakes accepted, in the order of [`Version::ALL`].
     accepted: [Counter; Version::ALL.len()],
+    /// Probes that were let pass, in the order of [`probe::Kind::ALL`].
+    probes: [Counter; probe::Kind::ALL.len()],
     /// Links that are open, in the order of [`Transport::ALL`].
     open: [Gauge; Transport::ALL.len()],
     closed: [Counter; CloseCode::ALL.len()],
@@ -162,7 +168,12 @@ impl Metrics {
         let versions: Family<Vec<(&'static str, &'static str)>, PrometheusCounter> = Family::default();
         let accepted = Version::ALL.map(|v| Counter(versions.get_or_create(&vec![("version", v.name())]).clone()));
         registry.register("websockets_accepted", "WebSocket handshakes accepted, by version", versions);
+        let kinds: Family<Vec<(&'static str, &'static str)>, PrometheusCounter> = Family::default();
+        let probes = probe::Kind::ALL.map(|kind| Counter(kinds.get_or_create(&vec![("kind", kind.name())]).clone()));
+        registry.register("probes", "Probes that were let pass, by kind", kinds);
         let metrics = Metrics {
+            probes,
+            probes_refused: Counter::default(),
             keys_lost: Counter::default(),
             forwarded_ignored: Counter::default(),
             forwarded_refused: Counter::default(),
@@ -195,6 +206,7 @@ impl Metrics {
                 &self.forwarded_ignored,
             ),
             ("forwarded_refused", "Requests refused for a trusted proxy's forwarded headers", &self.forwarded_refused),
+            ("probes_refused", "Probes refused because there were too many", &self.probes_refused),
             ("http2_connections", "Connections of HTTP/2 accepted", &self.http2_connections),
             ("http2_websockets", "WebSocket handshakes accepted within HTTP/2", &self.http2_websockets),
             ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),
@@ -231,6 +243,13 @@ impl Metrics {
         }
     }
 
+    /// Counts a probe that was let pass.
+    pub(crate) fn probed(&self, kind: probe::Kind) {
+        if let Some((_, counter)) = probe::Kind::ALL.iter().zip(&self.probes).find(|(known, _)| **known == kind) {
+            counter.inc();
+        }
+    }
+
     /// Counts a link that the realm closed.
     pub fn link_closed(&self, code: CloseCode) {
         if let Some((_, counter)) = CloseCode::ALL.iter().zip(&self.closed).find(|(known, _)| **known == code) {
@@ -262,6 +281,7 @@ mod tests {
         metrics.bytes_out.add(70);
         metrics.link_closed(CloseCode::Heartbeat);
         metrics.websocket_accepted(Version::Hixie76);
+        metrics.probed(probe::Kind::Poll);
         let totals = Totals { channels: 3, events: 4, bytes: 5, published: 6, duplicates: 1, ..Totals::default() };
         let text = metrics.render(&totals);
         for line in [
@@ -274,6 +294,9 @@ mod tests {
             "throughline_websockets_accepted_total{version=\"hixie-76\"} 1",
             "throughline_websockets_accepted_total{version=\"13\"} 0",
             "throughline_websocket_keys_lost_total 0",
+            "throughline_probes_total{kind=\"poll\"} 1",
+            "throughline_probes_total{kind=\"websocket\"} 0",
+            "throughline_probes_refused_total 0",
             "throughline_channels 3",
             "throughline_events_kept 4",
             "throughline_events_kept_bytes 5",

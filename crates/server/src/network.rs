@@ -3,23 +3,22 @@
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
+use crate::fnv::fnv1a;
+
 /// An opaque name: addresses that are near each other have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(NonZeroU64);
 
 impl Network {
     /// The network of a client.
     pub(crate) fn of(address: Option<IpAddr>) -> Option<Network> {
         let address = address?;
-        // FNV-1a: no secret is kept from a client by hiding its own address from it.
-        let hash = |bytes: &[u8]| {
-            bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
-        };
+        // No secret is kept from a client by hiding its own address from it.
         let hash = match address {
-            IpAddr::V4(v4) => hash(&v4.octets()[..3]),
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(|| hash(&v6.octets()[..6]), |v4| hash(&v4.octets()[..3])),
+            IpAddr::V4(v4) => fnv1a(&v4.octets()[..3]),
+            IpAddr::V6(v6) => {
+                v6.to_ipv4_mapped().map_or_else(|| fnv1a(&v6.octets()[..6]), |v4| fnv1a(&v4.octets()[..3]))
+            }
         };
         NonZeroU64::new(hash).map(Network)
     }

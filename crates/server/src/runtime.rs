@@ -143,6 +143,8 @@ pub(crate) struct WebSocketStart {
     pub(crate) version: Version,
     pub(crate) deflate: Option<Agreed>,
     pub(crate) network: Option<Network>,
+    /// What an echo says first.
+    pub(crate) hello: Option<Vec<u8>>,
 }
 
 /// What one read of a connection came to.
@@ -232,7 +234,7 @@ impl Local {
     pub(crate) fn link(
         self: &Rc<Self>,
         socket: Stream,
-        WebSocketStart { purpose, version, deflate, network }: WebSocketStart,
+        WebSocketStart { purpose, version, deflate, network, hello }: WebSocketStart,
         early: &mut [u8],
     ) {
         let now = self.clock.now();
@@ -243,6 +245,9 @@ impl Local {
                 false => shard.open_hixie(now, socket, purpose),
             };
             shard.set_network(id, network);
+            if let Some(hello) = hello {
+                shard.greet(id, &hello);
+            }
             shard.on_bytes(now, id, early);
             id
         };

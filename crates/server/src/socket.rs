@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::pipe::Pipe;
 use crate::shard::Sock;
-use crate::tls::TlsStream;
+use crate::tls::{Agreed, TlsStream};
 use crate::transport::PollSlot;
 
 /// See the module's text.
@@ -81,6 +81,11 @@ impl Stream {
     /// The other end of the connection.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.tcp()?.peer_addr().ok()
+    }
+
+    /// What TLS agreed on, where it is spoken.
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        if let Stream::Tls(tls) = self { tls.agreed() } else { None }
     }
 
     /// The connection below, where there is one of its own.

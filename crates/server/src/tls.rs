@@ -13,9 +13,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{ProtocolVersion, ServerConfig};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -37,6 +37,15 @@ const RECORD_BYTES: usize = 16 * 1024;
 pub(crate) struct TlsStream {
     tcp: TcpStream,
     state: RefCell<State>,
+}
+
+/// What a connection agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    /// Version of TLS.
+    pub(crate) version: &'static str,
+    /// What was agreed on inside it (ALPN).
+    pub(crate) alpn: Option<&'static str>,
 }
 
 struct State {
@@ -96,6 +105,22 @@ impl TlsStream {
 
     pub(crate) fn tcp(&self) -> &TcpStream {
         &self.tcp
+    }
+
+    /// What was agreed on; `None` before the handshake is complete.
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        let state = self.state.borrow();
+        let version = match state.tls.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "1.2",
+            ProtocolVersion::TLSv1_3 => "1.3",
+            _ => return None,
+        };
+        let alpn = match state.tls.alpn_protocol() {
+            Some(b"h2") => Some("h2"),
+            Some(b"http/1.1") => Some("http/1.1"),
+            _ => None,
+        };
+        Some(Agreed { version, alpn })
     }
 
     /// Takes the handshake as far as what has come allows; true when it is complete and our part of it was sent.

@@ -27,10 +27,10 @@ use crate::runtime::Local;
 use crate::shard::Network;
 use call::Call;
 
-pub(crate) use call::Kind;
+pub(crate) use call::{Kind, page_origin};
 pub(crate) use directory::{Directory, Place, Reserved};
 pub(crate) use slot::PollSlot;
-pub(crate) use stream::StreamStart;
+pub(crate) use stream::{StreamStart, opening, response_headers};
 
 /// How long a request waits for a link that is not there yet: the request that opens it may come later.
 const LINK_WAIT: Duration = Duration::from_secs(2);
@@ -126,7 +126,8 @@ fn shape(headers: &mut HeaderMap) {
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
-fn unbuffered(mut response: Response<Body>) -> Response<Body> {
+/// The same for a whole answer.
+pub(crate) fn unbuffered(mut response: Response<Body>) -> Response<Body> {
     shape(response.headers_mut());
     response
 }

@@ -1,6 +1,7 @@
 //! Which requests become WebSocket connections, and how the others are refused: PROTOCOL.md section 2.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -9,7 +10,9 @@ use throughline_wire::ws::deflate::{self, Agreed};
 use throughline_wire::ws::handshake::{self, Refusal};
 use throughline_wire::ws::{Version, Versions};
 
+use crate::http::answer::Fault;
 use crate::http::{self, Attempt, Body, Context};
+use crate::probe;
 use crate::shard::Purpose;
 
 /// Longest part of a header that is repeated in an answer, characters.
@@ -67,6 +70,8 @@ pub(crate) enum Refused {
     /// Holds the origin.
     Origin(String),
     Draining,
+    /// Of a probe.
+    Probe(Box<Fault>),
 }
 
 /// A handshake as it came.
@@ -83,6 +88,8 @@ pub(crate) struct Handshake<'a> {
     pub(crate) prefix: &'a str,
     /// The connection speaks TLS.
     pub(crate) secure: bool,
+    /// Whom it comes from.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) headers: &'a [(&'a str, &'a [u8])],
 }
 
@@ -124,10 +131,16 @@ fn limited(text: &str) -> String {
 
 /// Checks a handshake against protocol and policy. When the client gave it a name, what was seen is kept for it.
 pub(crate) fn accept(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refused> {
-    let mut result = check(context, handshake);
+    let mut result = check(context, handshake).and_then(|accepted| {
+        check_probe(context, handshake)?;
+        Ok(accepted)
+    });
     let attempt = Attempt::of(handshake.query, handshake.http_1_0, handshake.headers.iter().copied());
     if let Ok(accepted) = &mut result {
         context.metrics.websocket_accepted(accepted.version());
+        if handshake.purpose == Purpose::Echo {
+            context.metrics.probed(probe::Kind::WebSocket);
+        }
         if let Accepted::Draft(draft) = accepted {
             draft.attempt.clone_from(&attempt);
         }
@@ -159,6 +172,18 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
         Some(draft) => check_draft(context, handshake, draft),
         None => check_numbered(context, handshake),
     }
+}
+
+/// An echo is bounded as every link is; what says hello counts as the other probes do.
+fn check_probe(context: &Context, handshake: &Handshake<'_>) -> Result<(), Refused> {
+    let refused = |fault| Refused::Probe(Box::new(fault));
+    if handshake.purpose == Purpose::Echo {
+        probe::check_enabled(context).map_err(refused)?;
+        if probe::greeting(handshake.query).map_err(refused)? {
+            probe::check_rate(context, handshake.address).map_err(refused)?;
+        }
+    }
+    Ok(())
 }
 
 fn check_draft(context: &Context, handshake: &Handshake<'_>, draft: hixie::Draft) -> Result<Accepted, Refused> {
@@ -194,8 +219,9 @@ fn check_numbered(context: &Context, handshake: &Handshake<'_>) -> Result<Accept
 }
 
 impl Refused {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> &str {
         match self {
+            Refused::Probe(fault) => &fault.error().code,
             Refused::Origin(_) => "bad_origin",
             Refused::Draining => "draining",
             Refused::UpgradeRemoved(_) => Refusal::UpgradeRemoved.code(),
@@ -206,6 +232,7 @@ impl Refused {
 
     fn message(&self) -> String {
         match self {
+            Refused::Probe(fault) => fault.error().message.clone(),
             Refused::Origin(origin) => format!("the origin {:?} is not in origins.allowed", limited(origin)),
             Refused::Draining => "the realm is stopping; connect again in a moment".to_owned(),
             Refused::UpgradeRemoved(path) => format!("{} ({path})", Refusal::UpgradeRemoved.message()),
@@ -217,6 +244,7 @@ impl Refused {
     /// The answer of a realm that speaks `versions`.
     pub(crate) fn response(&self, versions: Versions) -> Response<Body> {
         let refusal = match self {
+            Refused::Probe(fault) => return fault.as_ref().clone().into_response(),
             Refused::Origin(origin) => return http::bad_origin(origin),
             Refused::Draining => {
                 let mut response = http::error(StatusCode::SERVICE_UNAVAILABLE, self.code(), &self.message());

@@ -350,6 +350,21 @@ settings! {
         hold_max_ms: u64 = "25000", ms(1000, 25_000), "12000";
     }
 
+    /// Addresses below `/throughline/v1/probe` that show what a path does to what passes it; `throughline doctor` and the page's own doctor
+    /// live on them. They carry no session and change nothing.
+    probes: ProbeSettings = "probes"
+    {
+        /// Whether they are there. Without them a path that fails can only be guessed at.
+        enabled: bool = "true", Rule::Flag, "false";
+        /// Most probes per minute from one network (an IPv4 address without its last byte, the first 48 bits of one of IPv6); one more is
+        /// answered 429. As many may come at once, after as long a rest. An examination of a path takes some hundred. Behind a proxy that
+        /// is not in `proxies.trusted` all clients are one network. WebSockets that only echo are not counted.
+        per_minute_max: u64 = "600", count("probes per minute", 1, 1_000_000), "120";
+        /// Most streams and polls of probes under way at a time; one more is answered 503. Each has a connection, or a part of one, for
+        /// up to two minutes.
+        held_max: u64 = "1000", count("requests", 1, 1_000_000), "100";
+    }
+
     /// What channels keep when their creator does not say: channels that come into being by use, and attributes left out of
     /// `[[channel]]` or of a creation by HTTP.
     channel_defaults: ChannelDefaults = "channels.defaults"

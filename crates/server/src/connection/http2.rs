@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::ext::Protocol;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -31,8 +31,10 @@ use super::{handshake_by_hyper, identity};
 use crate::http::{self, Body};
 use crate::peer::Source;
 use crate::pipe::{self, Far};
+use crate::probe::{self, Arrival};
 use crate::runtime::{Local, Phase};
 use crate::socket::Stream;
+use crate::tls::Agreed;
 use crate::transport::{self, Outcome};
 use crate::upgrade::{self, Accepted};
 use streams::{Streams, Ticket};
@@ -85,9 +87,10 @@ pub(super) async fn serve(local: Rc<Local>, stream: Stream, source: Source, firs
     if settings.websocket {
         builder.enable_connect_protocol();
     }
+    let tls = stream.agreed();
     let io = Replay { first: Bytes::from(first), stream, patience: body, behind: Rc::default(), stalled: None };
     let streams = Rc::new(Streams::new(head, body));
-    let service = service_fn(|request| answer(Rc::clone(&local), source, streams.ticket(), request));
+    let service = service_fn(|request| answer(Rc::clone(&local), (source, tls), streams.ticket(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut phase = local.phase.clone();
     let mut stopping = pin!(phase.wait_for(|p| *p != Phase::Running));
@@ -154,7 +157,7 @@ impl hyper::body::Body for Outgoing {
 
 async fn answer(
     local: Rc<Local>,
-    source: Source,
+    (source, tls): (Source, Option<Agreed>),
     ticket: Ticket,
     mut request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
@@ -168,12 +171,13 @@ async fn answer(
     };
     let path = request.uri().path();
     let kind = transport::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);
+    let probed = probe::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);
     let purpose = upgrade::purpose(path).filter(|_| request.method() != Method::OPTIONS);
     let response = if !speaks_known_protocol(request.extensions()) {
         let text = "websocket is the only protocol that CONNECT opens here";
         http::error(StatusCode::NOT_IMPLEMENTED, "bad_request", text)
     } else if let Some(purpose) = purpose {
-        match handshake_by_hyper(&local, purpose, &client, &request) {
+        match handshake_by_hyper(&local, purpose, (&client, tls), &request) {
             Ok((start, Accepted::Numbered(accepted))) => {
                 let (near, far) = pipe::pair();
                 local.link(Stream::Pipe(near), start, &mut []);
@@ -196,20 +200,35 @@ async fn answer(
     } else if let Some(kind) = kind {
         match transport::serve(&local, kind, client.address, request).await {
             Outcome::Stream(mut start) => {
-                let (near, far) = pipe::pair();
-                ticket.carries(&far);
                 let headers = std::mem::take(&mut start.headers);
-                local.stream_link(Stream::Pipe(near), start);
-                let mut response = Response::new(Outgoing { content: Content::Link(far), ticket: Some(ticket) });
-                *response.headers_mut() = headers;
+                let (near, response) = streaming(headers, ticket);
+                local.stream_link(near, start);
                 return Ok(response);
             }
             Outcome::Answer(response) => response,
+        }
+    } else if let Some(kind) = probed {
+        match probe::serve(&local, kind, Arrival { client, tls, raw: None }, request).await {
+            probe::Outcome::Stream(mut start) => {
+                let (near, response) = streaming(std::mem::take(&mut start.headers), ticket);
+                spawn_local(async move { probe::run(&local, &near, &start).await });
+                return Ok(response);
+            }
+            probe::Outcome::Answer(response) => response,
         }
     } else {
         http::serve(request, &local.http).await
     };
     Ok(response.map(|body: Body| Outgoing { content: Content::Whole(body.into_bytes()), ticket: Some(ticket) }))
+}
+
+/// An answer without an end, and where its body is written to.
+fn streaming(headers: HeaderMap, ticket: Ticket) -> (Stream, Response<Outgoing>) {
+    let (near, far) = pipe::pair();
+    ticket.carries(&far);
+    let mut response = Response::new(Outgoing { content: Content::Link(far), ticket: Some(ticket) });
+    *response.headers_mut() = headers;
+    (Stream::Pipe(near), response)
 }
 
 /// False for a CONNECT to anything but WebSocket (RFC 8441 section 4).

@@ -5,6 +5,7 @@ use hyper::{Request, Response, Version};
 
 use crate::http::{Body, cors};
 use crate::peer::{Client, Refused, Source};
+use crate::probe::ArrivedHost;
 use crate::runtime::Local;
 
 /// Learns whom a request comes from. Everything behind finds in its `Host` what the client asked for.
@@ -13,6 +14,7 @@ pub(super) fn identify<B>(
     came: Source,
     request: &mut Request<B>,
 ) -> Result<Client, Box<Response<Body>>> {
+    let arrived = request.headers().get(HOST).cloned();
     // An absolute target goes before the header (RFC 9112 section 3.2.2); HTTP/2 has no other place for the host.
     let host = request.uri().authority().and_then(|authority| HeaderValue::try_from(authority.as_str()).ok());
     if let Some(host) = host {
@@ -28,6 +30,9 @@ pub(super) fn identify<B>(
                 && !host.is_empty()
             {
                 request.headers_mut().insert(HOST, host);
+            }
+            if let Some(arrived) = arrived.filter(|arrived| Some(arrived) != request.headers().get(HOST)) {
+                request.extensions_mut().insert(ArrivedHost(arrived));
             }
             Ok(client)
         }

@@ -28,7 +28,7 @@ pub(crate) fn whole(status: StatusCode, body: impl Into<Bytes>) -> Response<Body
 }
 
 /// An answer in JSON.
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = whole(status, body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -92,7 +92,7 @@ fn error_json(error: &ReplyError) -> Vec<u8> {
 }
 
 /// A request that was not fulfilled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fault {
     status: StatusCode,
     error: ReplyError,

@@ -12,7 +12,8 @@ const CHANNELS: &str = "/throughline/v1/channels";
 
 /// What there is, for those who look elsewhere.
 const PLACES: &str = "/ (a page that shows the realm working), /healthz, /metrics, /throughline/v1/websocket, \
-     /throughline/v1/stream, /throughline/v1/poll, /throughline/v1/uplink, /throughline/v1/diagnose, /throughline/v1/client.js, /throughline/v1/channels, /throughline/v1/channels/{name} and \
+     /throughline/v1/stream, /throughline/v1/poll, /throughline/v1/uplink, /throughline/v1/diagnose, /throughline/v1/probe/{inspect,post,poll,stream,websocket}, \
+     /throughline/v1/client.js, /throughline/v1/channels, /throughline/v1/channels/{name} and \
      /throughline/v1/channels/{name}/events";
 
 /// The target of a request.

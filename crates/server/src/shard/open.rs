@@ -3,6 +3,7 @@
 use throughline_session::ServerSession;
 use throughline_wire::hixie;
 use throughline_wire::http::Form;
+use throughline_wire::message::MessageKind;
 use throughline_wire::ws::deflate::{Agreed, Inflater};
 use throughline_wire::ws::{Decoder, Role};
 
@@ -72,6 +73,15 @@ impl<S: Sock> Shard<S> {
         if let Some(link) = self.link_mut(id) {
             link.network = network;
         }
+    }
+
+    /// Has the first word on a link that echoes, before anything is heard of it.
+    pub fn greet(&mut self, id: LinkId, text: &[u8]) {
+        let Shard { links, encoder, .. } = self;
+        if let Some(link) = links.get_mut(id.key as usize).filter(|link| link.generation == id.generation) {
+            encoder.frame(link.framing.control(), MessageKind::Text, text, link.control());
+        }
+        self.enqueue(id);
     }
 
     /// Opens a link on one of the HTTP transports. Its socket is where the body of the answer goes; what the client says

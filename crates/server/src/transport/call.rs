@@ -161,7 +161,7 @@ fn number(query: &Query<'_>, name: &str) -> Result<Option<u64>, Fault> {
 }
 
 /// The origin of the page that a stream of scripts talks to.
-fn page_origin(query: &Query<'_>, head: &Parts, config: &Config) -> Result<String, Fault> {
+pub(crate) fn page_origin(query: &Query<'_>, head: &Parts, config: &Config) -> Result<String, Fault> {
     let origin = query.get("origin").ok_or_else(|| missing("origin", "the origin of the page around the frame"))?;
     let host = head.headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
     if origin.parse::<Origin>().is_err() {

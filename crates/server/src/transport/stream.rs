@@ -10,6 +10,7 @@ use throughline_wire::http::{Form, write_chunk};
 
 use super::call::{Call, link_text};
 use super::{Reserved, conflict, cors, shape};
+use crate::config::Origins;
 use crate::http::answer::Fault;
 use crate::runtime::Local;
 use crate::shard::{HttpLink, Network};
@@ -58,17 +59,24 @@ impl StreamStart {
     /// Puts the answer's head before what the link begins with, for a connection that the stream has to itself.
     pub(crate) fn with_head(mut self) -> StreamStart {
         let HttpLink { chunked, start, .. } = &mut self.http;
-        let body = std::mem::replace(start, response_head(&self.headers, *chunked));
-        if *chunked {
-            write_chunk(&[&body], start);
-        } else {
-            start.extend_from_slice(&body);
-        }
+        *start = opening(&self.headers, *chunked, start);
         self
     }
 }
 
-fn response_headers(request: &Parts, form: Form, origins: &crate::config::Origins) -> HeaderMap {
+/// What a stream that has a connection to itself begins with: the answer's head, and the start of its body.
+pub(crate) fn opening(headers: &HeaderMap, chunked: bool, body: &[u8]) -> Vec<u8> {
+    let mut out = response_head(headers, chunked);
+    if chunked {
+        write_chunk(&[body], &mut out);
+    } else {
+        out.extend_from_slice(body);
+    }
+    out
+}
+
+/// The headers of a stream, but for those that say how its body ends.
+pub(crate) fn response_headers(request: &Parts, form: Form, origins: &Origins) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("throughline"), HeaderValue::from_static("1"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
