@@ -122,7 +122,7 @@ system_tests() {
 }
 
 stage_system() {
-    system_tests tests/session tests/websocket tests/transports tests/http2 tests/foreign tests/middlebox
+    system_tests tests/session tests/websocket tests/transports tests/http2 tests/probes tests/foreign tests/middlebox
 }
 
 # The versions of WebSocket before RFC 6455, their clients, and proxies in front.
