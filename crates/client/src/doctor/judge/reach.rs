@@ -76,6 +76,7 @@ fn answers<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
     let code = match inspect.fault.as_deref() {
         Some("reset" | "cut") => "http-reset",
         Some("silent" | "mute") => "http-silent",
+        Some("failed") => "http-lost",
         Some("answered") => match answered(path, inspect) {
             Some(code) => code,
             None => return,
