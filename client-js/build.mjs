@@ -40,6 +40,8 @@ await Promise.all([
   build({ ...common, entryPoints: ["src/shared/index.ts"], format: "esm", outfile: `${assets}/throughline-shared.js` }),
   build({ ...common, entryPoints: ["src/shared/worker.ts"], format: "iife", logOverride: { "empty-import-meta": "silent" }, outfile: `${assets}/throughline-worker.js` }),
   build({ ...common, entryPoints: ["page/page.ts"], format: "esm", outfile: `${assets}/page.js` }),
+  // What the doctor saw is written down under the names that docs/doctor.md has.
+  build({ ...common, mangleProps: undefined, entryPoints: ["page/doctor/view.ts"], format: "esm", outfile: `${assets}/doctor.js` }),
   build({ ...common, entryPoints: ["page/page.css"], outfile: `${assets}/page.css` }),
   copyFile(here("page/index.html"), `${assets}/index.html`),
 ]);

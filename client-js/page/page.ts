@@ -1,8 +1,10 @@
 // The page that a realm shows at its root: the client at work.
 
 import { type From, type PathFailure, Session, type Subscription, type ThroughlineEvent, ThroughlineError, type TransportName } from "../src/index.js";
+import { copy } from "./copy.js";
 import { EventList } from "./list.js";
 import { Plot } from "./plot.js";
+import { Switch } from "./views.js";
 
 const PING_MS = 2_000;
 const SUMMARY_MS = 10_000;
@@ -225,19 +227,9 @@ function showLines(): void {
 channel.addEventListener("input", showLines);
 data.addEventListener("input", showLines);
 
-async function copy(button: HTMLElement, source: HTMLElement): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(source.textContent ?? "");
-    button.textContent = "Copied";
-  } catch {
-    getSelection()?.selectAllChildren(source);
-    button.textContent = "Selected";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 1_500);
-}
-
 for (const button of document.querySelectorAll<HTMLElement>("[data-copy]")) {
-  button.addEventListener("click", () => void copy(button, plain(button.dataset["copy"] ?? "")));
+  const source = plain(button.dataset["copy"] ?? "");
+  button.addEventListener("click", () => void copy(button, source.textContent ?? "", source));
 }
 
 // Keys and buttons.
@@ -261,7 +253,7 @@ document.addEventListener("keydown", (key) => {
   const inField = key.target instanceof HTMLInputElement || key.target instanceof HTMLTextAreaElement;
   if (inField && key.key === "Escape") (key.target as HTMLElement).blur();
   const act = keys[key.key];
-  if (inField || act === undefined || key.ctrlKey || key.metaKey || key.altKey) return;
+  if (plain("live").hidden || inField || act === undefined || key.ctrlKey || key.metaKey || key.altKey) return;
   key.preventDefault();
   act();
 });
@@ -298,8 +290,15 @@ function summarise(): void {
 setInterval(() => document.visibilityState === "visible" && session.ping(), PING_MS);
 setInterval(summarise, SUMMARY_MS);
 
+const views = new Switch(
+  { live: plain("live"), doctor: plain("doctor"), stage: plain("stage") },
+  () => session.url.replace(/\/$/, ""),
+  (url, transport) => new Session(url, { client: "throughline-doctor", transports: TRANSPORTS.filter((name) => name === transport) }),
+);
+
 function fromHash(): void {
   const wanted = new URLSearchParams(location.hash.slice(1));
+  views.show(wanted);
   const transport = radios().find(({ value, checked }) => !checked && value === wanted.get("transport"));
   if (transport !== undefined) {
     transport.checked = true;

@@ -16,7 +16,7 @@ afterAll(() => rmSync(fresh, { recursive: true }));
 
 test("the committed files are up to date, byte for byte", () => {
   execFileSync(process.execPath, [fileURLToPath(new URL("../build.mjs", import.meta.url))], { env: { ...process.env, ASSETS: fresh } });
-  for (const name of ["throughline.js", "throughline-websocket.js", "throughline.iife.js", "throughline-shared.js", "throughline-worker.js", "page.js", "page.css", "index.html"]) {
+  for (const name of ["throughline.js", "throughline-websocket.js", "throughline.iife.js", "throughline-shared.js", "throughline-worker.js", "page.js", "doctor.js", "page.css", "index.html"]) {
     const same = readFileSync(join(fresh, name)).equals(readFileSync(join(committed, name)));
     expect(same, `${name} differs: run npm run build and commit what it writes`).toBe(true);
   }

@@ -26,7 +26,7 @@ pub(super) struct Asset {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static ASSETS: [Asset; 8] = [
+static ASSETS: [Asset; 9] = [
     Asset {
         path: "/",
         kind: "text/html; charset=utf-8",
@@ -37,6 +37,12 @@ static ASSETS: [Asset; 8] = [
         path: "/throughline/v1/page.js",
         kind: SCRIPT,
         bytes: include_bytes!("../../assets/page.js"),
+        policy: None,
+    },
+    Asset {
+        path: "/throughline/v1/doctor.js",
+        kind: SCRIPT,
+        bytes: include_bytes!("../../assets/doctor.js"),
         policy: None,
     },
     Asset {
