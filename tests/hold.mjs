@@ -23,7 +23,7 @@ const TICKS_PER_SECOND = 100;
 
 const { values } = parseArgs({
   options: {
-    kinds: { type: "string", default: "websocket,http-stream,event-source,long-poll" },
+    kinds: { type: "string", default: "websocket,http-stream,event-source,iframe-stream,long-poll,jsonp-poll" },
     sessions: { type: "string", default: "10000" },
     minutes: { type: "string", default: "10" },
     out: { type: "string" },

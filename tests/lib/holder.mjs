@@ -143,7 +143,14 @@ class Held {
   text(bytes) {
     const lines = ((this.rest ?? "") + bytes.toString("latin1")).split("\n");
     this.rest = lines.pop();
-    for (const line of lines) {
+    for (const line of lines) this.line(line);
+  }
+
+  line(line) {
+    if (kind === "iframe-stream") {
+      const [, call] = /^<script>m\((".*")\)<\/script>/.exec(line) ?? [];
+      if (call !== undefined) this.message(JSON.parse(JSON.parse(call)));
+    } else {
       const at = line.indexOf("{");
       if (at >= 0) this.message(JSON.parse(line.slice(at)));
     }
@@ -192,13 +199,16 @@ class WebSocketHeld extends Held {
   }
 }
 
+/** How each kind of stream asks for its messages. */
+const STREAMS = { "http-stream": "lines", "event-source": "event-stream", "iframe-stream": "script" };
+
 class StreamHeld extends Held {
   open() {
-    const as = kind === "http-stream" ? "lines" : "event-stream";
     this.socket = dial((bytes) => this.text(bytes), () => this.ended("a stream"));
-    const text = this.lines;
-    if (as === "lines") this.socket.write(request("POST", `stream?link=${this.link}&as=lines&n=1`, text));
-    else this.socket.write(request("GET", `stream?link=${this.link}&as=event-stream&n=1&m=${encodeURIComponent(text)}`));
+    const path = `stream?link=${this.link}&n=1&as=${STREAMS[kind]}`;
+    const piece = `m=${encodeURIComponent(this.lines)}`;
+    if (kind === "http-stream") this.socket.write(request("POST", path, this.lines));
+    else this.socket.write(request("GET", kind === "iframe-stream" ? `${path}&origin=${url.origin}&${piece}` : `${path}&${piece}`));
     this.n = 1;
   }
 
@@ -219,10 +229,12 @@ class PollHeld extends Held {
   }
 
   poll() {
-    const path = `poll?link=${this.link}&ack=${this.ack}&hold=${HOLD_MS}`;
+    const scripted = kind === "jsonp-poll";
+    const path = `poll?link=${this.link}&ack=${this.ack}&hold=${HOLD_MS}${scripted ? "&callback=take" : ""}`;
     if (this.unsaid === "") return void this.socket.write(request("GET", path));
     this.n += 1;
-    this.socket.write(request("POST", `${path}&n=${this.n}`, this.unsaid));
+    if (scripted) this.socket.write(request("GET", `${path}&n=${this.n}&m=${encodeURIComponent(this.unsaid)}`));
+    else this.socket.write(request("POST", `${path}&n=${this.n}`, this.unsaid));
     this.unsaid = "";
   }
 
@@ -232,14 +244,24 @@ class PollHeld extends Held {
 
   answer(status, body) {
     if (status !== 200) return fail(`poll: ${status} ${body}`);
-    const [first, ...messages] = body.split("\n").filter(Boolean);
-    this.ack = JSON.parse(first).number;
-    for (const text of messages) this.message(JSON.parse(text));
+    const text = kind === "jsonp-poll" ? JSON.parse(body.slice("/**/take(".length, -");".length)) : body;
+    const [first, ...messages] = text.split("\n").filter(Boolean);
+    const answer = JSON.parse(first);
+    if (answer.type !== "answer") return fail(`poll: ${text}`);
+    this.ack = answer.number;
+    for (const message of messages) this.message(JSON.parse(message));
     this.poll();
   }
 }
 
-const KINDS = { websocket: WebSocketHeld, "http-stream": StreamHeld, "event-source": StreamHeld, "long-poll": PollHeld };
+const KINDS = {
+  websocket: WebSocketHeld,
+  "http-stream": StreamHeld,
+  "event-source": StreamHeld,
+  "iframe-stream": StreamHeld,
+  "long-poll": PollHeld,
+  "jsonp-poll": PollHeld,
+};
 const Kind = KINDS[kind];
 if (Kind === undefined) throw new Error(`no kind is called ${kind}; there are ${Object.keys(KINDS).join(", ")}`);
 const uplinks = Kind === StreamHeld ? new Uplinks(50) : undefined;
