@@ -82,6 +82,7 @@ impl Config {
                 ),
             );
         }
+        self.check_shares(reader);
         for entry in reader.channels() {
             let Some(channel) = self.configured_channel(reader, entry) else { continue };
             if self.configured.iter().any(|other| other.name == channel.name) {
@@ -90,6 +91,22 @@ impl Config {
             self.configured.push(channel);
         }
         self
+    }
+
+    /// What is bounded for all links together has room for the largest messages of some.
+    fn check_shares(&self, reader: &mut Reader<'_>) {
+        let Limits { event_bytes_max, poll_bytes_max, partial_bytes_max, .. } = self.limits;
+        for (path, value, times) in
+            [("limits.poll_bytes_max", poll_bytes_max, 16), ("limits.partial_bytes_max", partial_bytes_max, 8)]
+        {
+            if value < event_bytes_max.saturating_mul(times) {
+                let place = reader.place(path);
+                let text = format!(
+                    "{path} = {value}: too small: at least {times} times limits.event_bytes_max = {event_bytes_max} are needed"
+                );
+                reader.fault(place, text);
+            }
+        }
     }
 
     fn configured_channel(&self, reader: &mut Reader<'_>, entry: &ChannelEntry) -> Option<ConfiguredChannel> {

@@ -65,7 +65,9 @@ impl fmt::Debug for Context {
 impl Context {
     /// `now` gives the time in milliseconds since 1970.
     pub fn new(engine: Arc<Engine>, config: Arc<Config>, metrics: Arc<Metrics>, now: fn() -> u64) -> Context {
-        let (links, attempts, probes) = (Arc::default(), Attempts::default(), Probes::new(&config.probes));
+        let limits = &config.limits;
+        let links = Arc::new(Directory::new(limits.poll_bytes_max, limits.poll_links_max));
+        let (attempts, probes) = (Attempts::default(), Probes::new(&config.probes));
         let (draining, held) = (AtomicBool::new(false), AtomicU64::new(0));
         Context { engine, config, metrics, links, attempts, probes, now, draining, held }
     }

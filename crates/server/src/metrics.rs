@@ -86,6 +86,10 @@ pub struct Metrics {
     pub forwarded_refused: Counter,
     /// Probes that were refused because there were too many.
     pub probes_refused: Counter,
+    /// Links closed since unfinished messages reached their bound.
+    pub partials_refused: Counter,
+    /// Links on polls ended since answers that were not acknowledged reached their bound.
+    pub polls_ended: Counter,
     /// Connections of HTTP/2.
     pub http2_connections: Counter,
     /// WebSocket handshakes accepted within them.
@@ -177,6 +181,8 @@ impl Metrics {
             keys_lost: Counter::default(),
             forwarded_ignored: Counter::default(),
             forwarded_refused: Counter::default(),
+            partials_refused: Counter::default(),
+            polls_ended: Counter::default(),
             http2_connections: Counter::default(),
             http2_websockets: Counter::default(),
             accepted,
@@ -207,6 +213,8 @@ impl Metrics {
             ),
             ("forwarded_refused", "Requests refused for a trusted proxy's forwarded headers", &self.forwarded_refused),
             ("probes_refused", "Probes refused because there were too many", &self.probes_refused),
+            ("partials_refused", "Links closed at limits.partial_bytes_max", &self.partials_refused),
+            ("polls_ended", "Links on polls ended at limits.poll_bytes_max", &self.polls_ended),
             ("http2_connections", "Connections of HTTP/2 accepted", &self.http2_connections),
             ("http2_websockets", "WebSocket handshakes accepted within HTTP/2", &self.http2_websockets),
             ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),

@@ -23,6 +23,7 @@ use crate::rare::Rare;
 use crate::runtime::{Phase, ShardHandle, ShardStart};
 use crate::shard::{Common, ShardSettings};
 use crate::tls::{Certificates, TlsError};
+use crate::transport::Directory;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -96,11 +97,12 @@ impl Realm {
         let public_url = config.public_url.clone();
         let parts = Parts { config: Arc::new(config), engine, metrics, certificates: certificates.clone() };
         let shards = parts.start_shards().map_err(StartError::System)?;
+        let links = Arc::clone(&shards.http.links);
         let max = parts.config.limits.connections_max;
         let acceptor = Acceptor::start(listener, max, shards).map_err(StartError::System)?;
         let (stop, stopping) = mpsc::channel();
         let body = move || {
-            parts.keep_house(&stopping);
+            parts.keep_house(&links, &stopping);
             if let Some(shards) = acceptor.stop() {
                 parts.drain(shards);
             }
@@ -278,7 +280,8 @@ impl Parts {
             n => n as usize,
         };
         let (phase, watched) = watch::channel(Phase::Running);
-        let common = Common::new(Arc::clone(&self.engine), Arc::clone(&self.metrics));
+        let partial = self.config.limits.partial_bytes_max;
+        let common = Common::new(Arc::clone(&self.engine), Arc::clone(&self.metrics), partial);
         let http = Arc::new(Context::new(
             Arc::clone(&self.engine),
             Arc::clone(&self.config),
@@ -302,9 +305,17 @@ impl Parts {
     }
 
     /// Does what is due with time until the realm is to stop, then stops it.
-    fn keep_house(&self, stop: &mpsc::Receiver<()>) {
+    fn keep_house(&self, links: &Directory, stop: &mpsc::Receiver<()>) {
         while stop.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
             self.engine.expire(unix_ms());
+            let ended = links.sweep();
+            if ended > 0 {
+                let max = self.config.limits.poll_bytes_max;
+                tracing::warn!(
+                    "limits.poll_bytes_max = {max} is reached; ended {ended} links that acknowledged nothing"
+                );
+                self.metrics.polls_ended.add(ended);
+            }
             if let Some(certificates) = &self.certificates {
                 certificates.look();
             }

@@ -17,6 +17,7 @@ mod input;
 mod link;
 mod mail;
 mod open;
+mod partial;
 mod pull;
 mod sock;
 #[cfg(test)]
@@ -37,9 +38,11 @@ use throughline_wire::message::{CloseReason, ServerMessage};
 use throughline_wire::path::{Group, Transport};
 use throughline_wire::ws::deflate;
 
+use crate::budget::Budget;
 use crate::metrics::Metrics;
 use frames::{Encoder, FrameLogs};
 use link::{End, Inlet, Life, Link};
+use partial::Partials;
 use pull::{Arrived, Slot};
 use wheel::Wheel;
 
@@ -128,12 +131,13 @@ pub struct Common {
     engine: Arc<Engine>,
     logs: Arc<FrameLogs>,
     metrics: Arc<Metrics>,
+    partial: Arc<Budget>,
 }
 
 impl Common {
-    /// For the shards of one realm.
-    pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>) -> Common {
-        Common { engine, logs: Arc::default(), metrics }
+    /// For the shards of one realm. Messages that clients have begun and not finished take `partial_bytes_max` bytes in all.
+    pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>, partial_bytes_max: u64) -> Common {
+        Common { engine, logs: Arc::default(), metrics, partial: Arc::new(Budget::new(partial_bytes_max)) }
     }
 }
 
@@ -173,6 +177,7 @@ pub struct Shard<S> {
     arrived: Vec<Arrived>,
     blocked: Vec<LinkId>,
     resumed: Vec<LinkId>,
+    partials: Partials,
     draining: bool,
 }
 
@@ -222,6 +227,7 @@ impl<S: Sock> Shard<S> {
             arrived: Vec::new(),
             blocked: Vec::new(),
             resumed: Vec::new(),
+            partials: Partials::new(Arc::clone(&common.partial)),
             draining: false,
         }
     }
@@ -230,6 +236,7 @@ impl<S: Sock> Shard<S> {
     pub fn remove(&mut self, id: LinkId) -> Option<S> {
         self.link_mut(id)?;
         let link = self.links.remove(id.key as usize);
+        self.partials.forget(id);
         for sub in &link.subs {
             self.leave(sub.slot, sub.index);
         }

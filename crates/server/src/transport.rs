@@ -6,6 +6,7 @@
 mod call;
 mod directory;
 mod poll;
+mod share;
 mod slot;
 mod stream;
 mod uplink;

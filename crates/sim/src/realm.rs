@@ -46,6 +46,8 @@ pub const CHANNELS: [Kind; 5] = [
 ];
 
 /// The virtual clock's beginning, milliseconds since 1970.
+/// Beyond what all simulated clients can begin to say.
+const PARTIAL_BYTES_MAX: u64 = 1 << 30;
 const UNIX_MS: u64 = 1_700_000_000_000;
 /// Everything there is, for readers that are no clients.
 const ALL: ReadLimit = ReadLimit { events: 1_000, bytes: 1 << 30 };
@@ -111,7 +113,7 @@ impl Process {
         let engine = Engine::open(settings, store as Arc<dyn Store>, &channels, random.next(), UNIX_MS + now)
             .map_err(|e| format!("the engine did not open: {e}"))?;
         let mailbox = Arc::new(Mailbox::new(|| ()));
-        let common = Common::new(Arc::clone(&engine), Arc::new(Metrics::new()));
+        let common = Common::new(Arc::clone(&engine), Arc::new(Metrics::new()), PARTIAL_BYTES_MAX);
         let mut ids = random.fork();
         let fresh = move || u128::from(ids.next()) << 64 | u128::from(ids.next());
         let shard = Shard::new(&common, shard_settings(), Arc::clone(&mailbox), fresh, at(now));

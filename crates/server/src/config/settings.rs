@@ -218,11 +218,18 @@ settings! {
         connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";
         /// Most links on polls (`long-poll`, `jsonp-poll`) at a time; one more is answered 503. Such a link has a connection only
         /// while it asks, so `connections_max` does not bound it. Each may hold up to 128 KiB that its client
-        /// has not taken or not acknowledged, or two messages where these are larger, and the part of a message that its
-        /// client has begun to send: lower it where `event_bytes_max` is high and clients are not trusted.
+        /// has not taken or not acknowledged, or two messages where these are larger; `poll_bytes_max` bounds all of them.
         poll_links_max: u64 = "20000", count("links", 0, 10_000_000), "5000";
-        /// Largest data of one event; more is refused with `event_too_large`. Every link may be sending one such event, so
-        /// the worst case in memory is this times the number of connections. Large things are better
+        /// Most bytes of messages that all links on polls hold together until their clients acknowledge them. Half of it is divided
+        /// into equal shares, one for each of `poll_links_max` links; what is larger waits until there is room in the other half. While
+        /// some wait, links are ended that have acknowledged nothing for ten seconds; their clients resume on new ones. At least
+        /// 16 times `event_bytes_max`.
+        poll_bytes_max: u64 = "268435456", bytes(1_048_576, 1 << 50), "67108864";
+        /// Most bytes of messages that clients have begun to send and not finished, on all links together. When it is passed, the links
+        /// whose messages have been unfinished for longest are closed with 4100; their clients come back later and repeat them. At
+        /// least 8 times `event_bytes_max`.
+        partial_bytes_max: u64 = "268435456", bytes(1_048_576, 1 << 50), "67108864";
+        /// Largest data of one event; more is refused with `event_too_large`. Large things are better
         /// stored elsewhere and announced by an event.
         event_bytes_max: u64 = "1048576", bytes(1024, 16_777_216), "65536";
         /// Most subscriptions of one link; one more is refused with `too_many_subscriptions`. Each costs a little memory, and

@@ -112,6 +112,14 @@ const FAULTS: &[(&str, &str)] = &[
         "[limits]\nevent_bytes_max = 2097152\npending_bytes_max = 1048576",
         "realm.toml line 3: limits.pending_bytes_max = 1048576: too small for one event of limits.event_bytes_max = 2097152 bytes",
     ),
+    (
+        "[limits]\npoll_bytes_max = 1048576",
+        "realm.toml line 2: limits.poll_bytes_max = 1048576: too small: at least 16 times limits.event_bytes_max = 1048576 are needed",
+    ),
+    (
+        "[limits]\npartial_bytes_max = 1048576",
+        "realm.toml line 2: limits.partial_bytes_max = 1048576: too small: at least 8 times limits.event_bytes_max = 1048576 are needed",
+    ),
     ("[[channel]]\ntype = \"persistent\"", "realm.toml line 1: [[channel]] needs a name: name = \"prices\""),
     (
         "[[channel]]\nname = \"a b\"",

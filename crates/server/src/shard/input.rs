@@ -33,20 +33,31 @@ impl<S: Sock> Shard<S> {
             return;
         }
         self.heard(now, id);
+        let finished = self.take_bytes(now, id, bytes);
+        self.account_partial(now, id, finished);
+    }
+
+    /// True when the bytes ended a message.
+    fn take_bytes(&mut self, now: Now, id: LinkId, bytes: &mut [u8]) -> bool {
+        let mut finished = false;
         let mut rest = bytes;
         loop {
             let Shard { links, encoder, inflater, settings, .. } = self;
-            let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) else { return };
+            let link = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation);
+            let Some(link) = link else { return finished };
             if matches!(link.life, Life::Closing { finish: true, .. }) {
-                return;
+                return finished;
             }
             let mut taken = 0;
             match next_step(link, encoder, inflater, settings.message_bytes_max(), rest, &mut taken) {
-                Ok(Some(step)) => self.take_step(now, id, step),
+                Ok(Some(step)) => {
+                    finished |= matches!(step, Step::Client(_));
+                    self.take_step(now, id, step);
+                }
                 Ok(None) => break,
                 Err(violation) => {
                     self.violated(now, id, &violation);
-                    return;
+                    return finished;
                 }
             }
             rest = rest.split_at_mut(taken).1;
@@ -54,6 +65,7 @@ impl<S: Sock> Shard<S> {
         if self.link_mut(id).is_some_and(|l| l.has_pending()) {
             self.enqueue(id);
         }
+        finished
     }
 
     /// The client lives.

@@ -15,7 +15,9 @@ use super::*;
 
 mod hixie;
 mod http;
+mod partial;
 
+const PARTIAL_BYTES_MAX: u64 = 100_000;
 const NOW: Now = Now { monotonic: 0, unix: 1_700_000_000_000 };
 
 #[derive(Clone, Default)]
@@ -79,7 +81,7 @@ impl World {
             engine.create(name, attributes, NOW.unix).unwrap();
         }
         let mailbox = Arc::new(Mailbox::new(|| ()));
-        let common = Common::new(Arc::clone(&engine), Arc::new(Metrics::new()));
+        let common = Common::new(Arc::clone(&engine), Arc::new(Metrics::new()), PARTIAL_BYTES_MAX);
         let settings = ShardSettings {
             session: ServerSettings::default(),
             compression_bytes_min: 512,

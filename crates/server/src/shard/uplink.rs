@@ -69,6 +69,16 @@ impl Uplink {
         }
     }
 
+    /// Memory that the beginning of a message takes, bytes.
+    pub(crate) const fn partial_bytes(&self) -> usize {
+        self.lines.partial_bytes()
+    }
+
+    /// Forgets the beginning of a message.
+    pub(crate) fn clear(&mut self) {
+        self.lines = Lines::new();
+    }
+
     fn hold(&mut self, done: PieceDone, outcome: PieceOutcome) {
         if self.held.len() == HELD_MAX {
             self.held.remove(0);
@@ -104,15 +114,23 @@ impl<S: Sock> Shard<S> {
     }
 
     fn take_piece(&mut self, now: Now, id: LinkId, bytes: &[u8]) {
+        if !self.link_mut(id).is_some_and(|link| link.is_open()) {
+            return;
+        }
         let Some(uplink) = self.uplink(id) else { return };
         let mut lines = mem::take(&mut uplink.lines);
         let limit = self.settings.message_bytes_max();
-        let end = lines.push(bytes, limit, |line| self.client(now, id, ClientMessage::decode(Carriage::Text(line))));
+        let mut finished = false;
+        let end = lines.push(bytes, limit, |line| {
+            finished = true;
+            self.client(now, id, ClientMessage::decode(Carriage::Text(line)));
+        });
         match (end, self.uplink(id)) {
             (Ok(()), Some(uplink)) => uplink.lines = lines,
             (Ok(()), None) => {}
             (Err(e), _) => self.close(now, id, CloseReason::new(CloseCode::TooBig, e.to_string()), false),
         }
+        self.account_partial(now, id, finished);
     }
 
     fn uplink(&mut self, id: LinkId) -> Option<&mut Uplink> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::share::PollBytes;
 use super::slot::PollSlot;
 use crate::shard::{LinkId, Mailbox};
 
@@ -21,10 +22,11 @@ pub(crate) struct Place {
 }
 
 /// The links of a realm by the ids that their clients drew.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Directory {
     state: Mutex<State>,
     polls: AtomicU64,
+    poll_bytes: Arc<PollBytes>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,29 @@ struct Awaited {
 }
 
 impl Directory {
+    /// Of a realm whose links on polls, at most `poll_links_max`, hold at most `poll_bytes_max` bytes of answers.
+    pub(crate) fn new(poll_bytes_max: u64, poll_links_max: u64) -> Directory {
+        let poll_bytes = Arc::new(PollBytes::new(poll_bytes_max, poll_links_max));
+        Directory { state: Mutex::default(), polls: AtomicU64::new(0), poll_bytes }
+    }
+
+    /// A slot for a link on polls.
+    pub(crate) fn slot(&self) -> Arc<PollSlot> {
+        Arc::new(PollSlot::new(Arc::clone(&self.poll_bytes)))
+    }
+
+    /// Makes room for links on polls that wait for it, once a second: ends those that hold it and acknowledge nothing. Gives how
+    /// many.
+    pub(crate) fn sweep(&self) -> u64 {
+        if !self.poll_bytes.is_short() {
+            return 0;
+        }
+        let slots: Vec<_> = self.state().links.values().flatten().filter_map(|place| place.slot.clone()).collect();
+        let ended = slots.iter().filter(|slot| slot.sweep()).count();
+        self.poll_bytes.wake(slots.len());
+        ended as u64
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_id_names_one_link_at_a_time() {
-        let directory = Arc::new(Directory::default());
+        let directory = Arc::new(Directory::new(1 << 20, 8));
         let reserved = directory.reserve(7).unwrap();
         assert!(directory.find(7).is_none(), "it is being opened");
         assert!(directory.reserve(7).is_none());
@@ -162,7 +187,7 @@ mod tests {
 
     #[test]
     fn polls_are_counted_while_they_live() {
-        let directory = Arc::new(Directory::default());
+        let directory = Arc::new(Directory::new(1 << 20, 8));
         let mut one = directory.reserve(1).unwrap();
         let mut two = directory.reserve(2).unwrap();
         assert!(one.count_poll(1));
@@ -173,7 +198,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_wait_for_their_link_and_not_for_ever() {
-        let directory = Arc::new(Directory::default());
+        let directory = Arc::new(Directory::new(1 << 20, 8));
         let patience = Duration::from_secs(2);
         assert!(directory.wait_for(7, patience).await.is_none());
         let open = async {

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,6 +77,7 @@ fn open(
     mut reserved: super::Reserved,
 ) -> Result<Place, Fault> {
     let context = &local.http;
+    let links = &context.links;
     if context.is_draining() {
         return Err(Fault::draining());
     }
@@ -88,5 +88,5 @@ fn open(
     }
     let transport = if call.scripted { Transport::JsonpPoll } else { Transport::LongPoll };
     let http = HttpLink { transport, form: Form::Lines, chunked: false, start: Vec::new(), network };
-    Ok(local.poll_link(Arc::new(PollSlot::default()), http, first, reserved))
+    Ok(local.poll_link(links.slot(), http, first, reserved))
 }

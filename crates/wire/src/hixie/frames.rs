@@ -48,6 +48,11 @@ impl Decoder {
         Decoder { state: State::Ready, text: Vec::new(), given: false }
     }
 
+    /// Memory that the beginning of a message takes, bytes.
+    pub const fn partial_bytes(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// Takes the next message from the front of `input`; `Ok(None)` means that all of it was taken. Messages over
     /// `message_bytes_max` bytes are refused. How the bytes are split between calls changes neither messages nor errors.
     pub fn decode<'m, 'input: 'm>(

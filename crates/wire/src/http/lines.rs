@@ -30,9 +30,9 @@ impl Lines {
         Lines { partial: Vec::new() }
     }
 
-    /// Bytes of the line that has begun.
+    /// Memory that the line takes that has begun, bytes.
     pub const fn partial_bytes(&self) -> usize {
-        self.partial.len()
+        self.partial.capacity()
     }
 
     /// Takes the next piece and calls `line` for each line that it completes, without its end. Blank lines are left out.

@@ -48,6 +48,17 @@ impl Decoder {
         Decoder { partial: None, role, deflate }
     }
 
+    /// Memory that the beginning of a message takes, bytes.
+    pub fn partial_bytes(&self) -> usize {
+        let memory = |partial: &Partial| partial.message.capacity() + partial.control.capacity();
+        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + memory(partial))
+    }
+
+    /// Forgets the beginning of a message. For connections of which nothing more is taken.
+    pub fn clear(&mut self) {
+        self.partial = None;
+    }
+
     /// Takes the next message from the front of `input`, unmasking in place.
     ///
     /// `Ok(None)` means that all of `input` was taken and more bytes are needed. After a message, call again with what
