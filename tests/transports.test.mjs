@@ -138,9 +138,9 @@ test("an answer is repeated until it is acknowledged", async () => {
   };
   for (const time of [1, 2, 3]) {
     const [answer, welcome, pong] = await poll(0, { n: 1 }, hello);
-    assert.deepEqual([answer, welcome.type, pong], [{ type: "answer", number: 1 }, "welcome", { type: "pong" }], `time ${time}`);
+    assert.deepEqual([answer, welcome.type, pong], [{ type: "answer", number: 1, messages: 2 }, "welcome", { type: "pong" }], `time ${time}`);
   }
-  assert.deepEqual(await poll(1), [{ type: "answer", number: 1 }], "nothing is new");
+  assert.deepEqual(await poll(1), [{ type: "answer", number: 1, messages: 0 }], "nothing is new");
   const conflict = await poll(2);
   assert.deepEqual([conflict.status, code(conflict)], [409, "conflict"]);
   const late = await poll(0);
@@ -149,12 +149,12 @@ test("an answer is repeated until it is acknowledged", async () => {
   assert.deepEqual([unknown.status, code(unknown)], [404, "unknown_link"]);
   const held = poll(1, { hold: 20_000 });
   const second = ask(realm.url, "uplink", { link, n: 2 }, { method: "POST", body: '{"type":"ping"}\n' });
-  assert.deepEqual(await held, [{ type: "answer", number: 2 }, { type: "pong" }]);
+  assert.deepEqual(await held, [{ type: "answer", number: 2, messages: 1 }, { type: "pong" }]);
   assert.equal((await second).status, 200);
   const older = poll(2, { hold: 20_000 });
   const newer = poll(2, { hold: 20_000 });
   const [first] = await Promise.race([older, newer]);
-  assert.deepEqual(first, { type: "answer", number: 2 }, "the older of two is answered at once");
+  assert.deepEqual(first, { type: "answer", number: 2, messages: 0 }, "the older of two is answered at once");
   await ask(realm.url, "uplink", { link, n: 3 }, { method: "POST", body: '{"type":"close"}\n' });
   const answers = await Promise.all([older, newer]);
   assert.ok(answers.flat().some((m) => m.type === "close" && m.code === 1000));

@@ -1,7 +1,6 @@
 // A chain of requests, each held by the realm until there is something to tell; by POST, or by script tags.
 
 import { HttpLink } from "./link.js";
-import { Lines } from "./lines.js";
 import { type Answer, type Piece, judge } from "./requests.js";
 import type { LinkHandlers, LinkOptions } from "./transport.js";
 import { backoff } from "./uplink.js";
@@ -110,13 +109,14 @@ interface Numbered {
   readonly messages: readonly string[];
 }
 
-/** An answer that is whole: its number, then a message per line. */
+/** An answer that is whole: its number, how many messages there are, then a message per line. */
 function read(text: string): Numbered | undefined {
-  if (!text.endsWith("\n")) return undefined;
-  const [head = "", ...messages] = new Lines().push(text);
+  const [head = "", ...lines] = text.split("\n");
+  // What follows the last LF is nothing, or a message that was cut.
+  lines.pop();
   try {
-    const { type, number } = JSON.parse(head) as { readonly type?: unknown; readonly number?: unknown };
-    return type === "answer" && typeof number === "number" ? { number, messages } : undefined;
+    const { number, messages } = JSON.parse(head) as { readonly number: number; readonly messages?: unknown };
+    return messages === lines.length ? { number, messages: lines } : undefined;
   } catch {
     return undefined;
   }

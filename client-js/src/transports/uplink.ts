@@ -118,10 +118,12 @@ export class Uplink {
       this.#events.taken(!piece.text.endsWith("\n"));
       return this.#next();
     }
-    this.#tries += 1;
+    // A realm that takes no more for now is as patient as this client is to be.
+    const full = answer.status === 503 && answer.ours;
+    this.#tries = full ? 1 : this.#tries + 1;
     // The request that opens the link may still be on its way.
     const early = answer.status === 404 && !this.#events.known();
-    const verdict = early ? undefined : judge(answer);
+    const verdict = early || full ? undefined : judge(answer);
     if (verdict !== undefined) return this.#events.failed(verdict);
     if (this.#tries >= TRIES_MAX) {
       return this.#events.failed({ code: NO_CODE, reason: `${TRIES_MAX} tries to send failed (${answer.status})` });

@@ -7,7 +7,7 @@ import { seeded } from "../world.js";
 import { CONNECT, FakeWeb, PING, open } from "./fake.js";
 
 const WELCOME = '{"type":"welcome"}';
-const answer = (number: number, ...messages: string[]): string => [`{"type":"answer","number":${number}}`, ...messages, ""].join("\n");
+const answer = (number: number, ...messages: string[]): string => [`{"type":"answer","number":${number},"messages":${messages.length}}`, ...messages, ""].join("\n");
 
 function polling(holdMs?: number): ReturnType<typeof open> {
   const opened = open(longPoll, holdMs === undefined ? {} : { holdMs });
@@ -55,6 +55,21 @@ describe("long-poll", () => {
     }
     expect(messages).toEqual(sent);
     expect(log).toEqual(["opened"]);
+  });
+
+  test("an answer is cut anywhere, also between lines, and asked for again", async () => {
+    const { web, messages } = polling();
+    const text = answer(2, '{"a":1}', '{"b":2}');
+    for (let end = 0; end < text.length; end += 1) {
+      web.one("poll").answer(text.slice(0, end));
+      await web.run(2_000);
+      expect(web.one("poll").query("ack")).toBe("1");
+      if (end % 3 !== 2) continue;
+      web.one("poll").answer(answer(1));
+      await web.run(2_000);
+    }
+    web.one("poll").answer(text);
+    expect(messages).toEqual([WELCOME, '{"a":1}', '{"b":2}']);
   });
 
   test("a hold that was survived three times grows by 4 s, up to 25 s", async () => {

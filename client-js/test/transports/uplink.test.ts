@@ -116,6 +116,19 @@ describe("by POST", () => {
     expect(web.open("uplink")).toHaveLength(0);
   });
 
+  test("a piece that the realm has no room for is repeated until it is taken", async () => {
+    const { web, log } = started();
+    await web.run();
+    const first = n(web.one("uplink"));
+    for (let i = 0; i < 50; i += 1) {
+      web.one("uplink").answer('{"error":{"code":"overloaded","message":"no more for now"}}', 503);
+      await web.run(2_000);
+      expect(n(web.one("uplink"))).toBe(first);
+    }
+    web.one("uplink").taken();
+    expect(log).toEqual(["opened"]);
+  });
+
   test("the realm need not know the link before the stream is there", async () => {
     const { web, log } = open(httpStream);
     await web.run();
@@ -225,7 +238,7 @@ describe("by GET", () => {
     await web.run();
     const poll = web.script("poll");
     taker.take(n(poll), poll.query("m") ?? "");
-    poll.answer('{"type":"answer","number":1}\n{"type":"welcome"}\n');
+    poll.answer('{"type":"answer","number":1,"messages":1}\n{"type":"welcome"}\n');
     for (const text of said) link.send(text);
     await web.run();
     for (;;) {

@@ -2,7 +2,7 @@
 
 mod fake;
 
-use fake::http::{HttpServer, Request, Stream};
+use fake::http::{HttpServer, Request, Stream, answer};
 use fake::{EPOCH, HEARTBEAT_MS, SESSION, event, only, published, subscribed, welcome};
 use throughline_client::session::describe_loss;
 use throughline_client::{Body, Data, Delivery, Eid, From, Session, State, Transport};
@@ -272,6 +272,12 @@ async fn answers_of_polls_are_acknowledged_and_taken_once() {
     assert_eq!((poll.query("ack"), poll.query("hold")), (Some("2"), Some("3000")));
     poll.polled(2, &[]).await;
     let poll = server.next("poll").await;
+    // An answer of which whole lines are missing is asked for again.
+    let text = answer(3, &[event(3, "three"), ServerMessage::Ping]);
+    let end = text.trim_end().rfind('\n').unwrap();
+    poll.raw(&format!("HTTP/1.1 200 OK\r\nThroughline: 1\r\nConnection: close\r\n\r\n{}\n", &text[..end])).await;
+    let poll = server.next("poll").await;
+    assert_eq!(poll.query("ack"), Some("2"));
     poll.polled(3, &[event(3, "three")]).await;
     assert!(matches!(subscription.next().await, Delivery::Standing { .. }));
     for word in ["one", "two", "three"] {

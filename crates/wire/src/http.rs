@@ -15,19 +15,24 @@ pub use script::{CALLBACK_BYTES_MAX, is_callback, write_jsonp, write_script_stri
 
 use alloc::vec::Vec;
 
-/// Appends one poll's answer up to its messages: the line that numbers it.
-pub fn write_answer_line(number: u64, out: &mut Vec<u8>) {
-    write_numbered(b"{\"type\":\"answer\",\"number\":", number, out);
-    out.push(b'\n');
+/// Appends one poll's answer up to its messages: the line that numbers it and says how many follow, by which an answer is known
+/// to be whole.
+pub fn write_answer_line(number: u64, messages: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":\"answer\",\"number\":");
+    write_decimal(number, out);
+    out.extend_from_slice(b",\"messages\":");
+    write_decimal(messages, out);
+    out.extend_from_slice(b"}\n");
 }
 
 /// Appends the answer to a piece.
 pub fn write_taken(number: u64, out: &mut Vec<u8>) {
-    write_numbered(b"{\"type\":\"taken\",\"n\":", number, out);
+    out.extend_from_slice(b"{\"type\":\"taken\",\"n\":");
+    write_decimal(number, out);
+    out.push(b'}');
 }
 
-fn write_numbered(start: &[u8], number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(start);
+fn write_decimal(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number;
@@ -42,5 +47,4 @@ fn write_numbered(start: &[u8], number: u64, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(digits.get(at..).unwrap_or_default());
-    out.push(b'}');
 }

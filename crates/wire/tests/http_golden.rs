@@ -39,9 +39,9 @@ fn chunks() {
 
 #[test]
 fn answers() {
-    assert_eq!(written(|out| write_answer_line(0, out)), "{\"type\":\"answer\",\"number\":0}\n");
-    let most = format!("{{\"type\":\"answer\",\"number\":{}}}\n", u64::MAX);
-    assert_eq!(written(|out| write_answer_line(u64::MAX, out)), most);
+    assert_eq!(written(|out| write_answer_line(0, 0, out)), "{\"type\":\"answer\",\"number\":0,\"messages\":0}\n");
+    let most = format!("{{\"type\":\"answer\",\"number\":{0},\"messages\":{0}}}\n", u64::MAX);
+    assert_eq!(written(|out| write_answer_line(u64::MAX, u64::MAX, out)), most);
     assert_eq!(written(|out| write_taken(1205, out)), "{\"type\":\"taken\",\"n\":1205}");
 }
 

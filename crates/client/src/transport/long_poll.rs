@@ -106,13 +106,16 @@ impl Link {
     }
 
     fn answered(&mut self, (since, (requests, outcome)): (Instant, Outcome)) -> Result<Moved, Fault> {
+        let cut = requests.broken(&"the answer to a poll was cut on its way");
         self.requests = Some(requests);
         let body = match outcome {
             Ok(body) => body,
             Err(error) => return self.failed(error),
         };
+        let Some((number, mut messages)) = answers::answer(&body).map_err(Fault::broken)? else {
+            return self.failed(cut);
+        };
         self.failures = 0;
-        let (number, mut messages) = answers::answer(&body).map_err(Fault::broken)?;
         let empty = messages.next().is_none();
         drop(messages);
         if empty {
@@ -157,8 +160,8 @@ impl Link {
         if body.is_empty() {
             return Ok(());
         }
-        let (_, messages) = answers::answer(&body).map_err(Fault::broken)?;
-        for line in messages {
+        let whole = answers::answer(&body).map_err(Fault::broken)?;
+        for line in whole.into_iter().flat_map(|(_, messages)| messages) {
             let message = ServerMessage::decode(Carriage::Text(line));
             self.over |= matches!(message, Ok(ServerMessage::Close { .. }));
             out.push(message);

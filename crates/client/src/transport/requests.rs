@@ -173,7 +173,7 @@ impl Requests {
         self.connection = None;
     }
 
-    fn broken(&self, fault: &impl fmt::Display) -> ConnectError {
+    pub(super) fn broken(&self, fault: &impl fmt::Display) -> ConnectError {
         ConnectError::Broken { authority: self.url.authority().to_owned(), fault: fault.to_string() }
     }
 

@@ -141,8 +141,7 @@ impl Request {
 
     /// Answers a poll.
     pub(crate) async fn polled(self, number: u64, messages: &[ServerMessage]) {
-        let body = format!("{{\"type\":\"answer\",\"number\":{number}}}\n{}", lines(messages));
-        self.answer(&body).await;
+        self.answer(&answer(number, messages)).await;
     }
 
     /// Begins a stream.
@@ -174,6 +173,12 @@ impl Stream {
     pub(crate) async fn end(mut self) {
         self.write.write_all(b"0\r\n\r\n").await.unwrap();
     }
+}
+
+/// The answer to a poll.
+pub(crate) fn answer(number: u64, messages: &[ServerMessage]) -> String {
+    let head = format!("{{\"type\":\"answer\",\"number\":{number},\"messages\":{}}}\n", messages.len());
+    head + &lines(messages)
 }
 
 /// The messages as lines of text.

@@ -39,8 +39,9 @@ pub(super) async fn answer(
             return Err(conflict(format!("ack={ack}: the last answer has number {number}, and only it is kept")));
         }
     };
-    let mut text = Vec::with_capacity(answer.lines.len() + 64);
-    write_answer_line(answer.number, &mut text);
+    let messages = answer.lines.iter().filter(|byte| **byte == b'\n').count();
+    let mut text = Vec::with_capacity(answer.lines.len() + 96);
+    write_answer_line(answer.number, messages as u64, &mut text);
     text.extend_from_slice(&answer.lines);
     Ok(text)
 }
