@@ -186,7 +186,9 @@ test("a certificate is exchanged under 1,000 live connections, and none of them 
   const sockets = [];
   const wait = (socket, event) => new Promise((resolve, reject) => socket.once(event, resolve).once("error", reject));
   for (let at = 0; at < LIVE; at += 50) {
-    const some = Array.from({ length: 50 }, () => new WebSocket(realm.address("probe/websocket").replace("http", "ws"), tls()));
+    const versions = Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? "TLSv1.3" : "TLSv1.2"));
+    const address = realm.address("probe/websocket").replace("http", "ws");
+    const some = versions.map((version) => new WebSocket(address, { ...tls(), minVersion: version, maxVersion: version }));
     await Promise.all(some.map((socket) => wait(socket, "open")));
     sockets.push(...some);
   }
@@ -197,32 +199,46 @@ test("a certificate is exchanged under 1,000 live connections, and none of them 
   // The key before its certificate: between the two they do not go together, and what was in use stays so.
   renameSync(file("new.key"), file("used.key"));
   await realm.server.until(() => realm.server.stderr.includes("do not go together") || undefined);
+  assert.equal((await shake()).name, "one");
   renameSync(file("new.pem"), file("used.pem"));
-  realm.server.child.kill("SIGHUP");
   while ((await shake()).name !== "three");
-  const echoes = sockets.map((socket) => wait(socket, "message"));
-  for (const socket of sockets) socket.send("still here");
-  await Promise.all(echoes);
-  assert.equal(dropped, 0);
+  assert.equal((await shake({ servername: "two.test" })).name, "two");
+  const live = async () => {
+    const echoes = sockets.map((socket) => wait(socket, "message"));
+    for (const socket of sockets) socket.send("still here");
+    await Promise.all(echoes);
+    assert.equal(dropped, 0);
+  };
+  await live();
+  // The signal reads them again although none has changed.
+  const reads = () => realm.server.stderr.split("certificates were read again").length;
+  const before = await realm.server.until(() => (reads() > 1 ? reads() : undefined));
+  realm.server.child.kill("SIGHUP");
+  await realm.server.until(() => reads() > before || undefined);
+  assert.equal((await shake()).name, "three");
+  await live();
   for (const socket of sockets) socket.terminate();
 });
 
-test("a client certificate is asked for where there are roots for it", async () => {
+test("a client certificate is asked for where there are roots for it, and may be left out where that is allowed", async () => {
   const config = `[tls]\ncertificates = ${list("two.pem")}\nkeys = ${list("two.key")}\nclient_roots = ${list("one.pem")}\n`;
-  const strict = await Realm.start({ config });
-  try {
-    const ask = (options) =>
-      new Promise((resolve, reject) => {
-        const all = { host: "127.0.0.1", port: port(strict), ca: trust("two"), path: "/healthz", agent: false, ...options };
-        request(all, (answer) => resolve(answer.statusCode))
-          .on("error", reject)
-          .end();
-      });
-    await assert.rejects(ask());
-    await assert.rejects(ask({ cert: trust("stranger"), key: readFileSync(file("stranger.key")) }));
-    assert.equal(await ask({ cert: trust("client"), key: readFileSync(file("client.key")) }), 200);
-  } finally {
-    await strict.end();
+  for (const optional of [false, true]) {
+    const strict = await Realm.start({ config: `${config}client_optional = ${optional}\n` });
+    try {
+      const ask = (options) =>
+        new Promise((resolve, reject) => {
+          const all = { host: "127.0.0.1", port: port(strict), ca: trust("two"), path: "/healthz", agent: false, ...options };
+          request(all, (answer) => resolve(answer.statusCode))
+            .on("error", reject)
+            .end();
+        });
+      if (optional) assert.equal(await ask(), 200);
+      else await assert.rejects(ask());
+      await assert.rejects(ask({ cert: trust("stranger"), key: readFileSync(file("stranger.key")) }));
+      assert.equal(await ask({ cert: trust("client"), key: readFileSync(file("client.key")) }), 200);
+    } finally {
+      await strict.end();
+    }
   }
 });
 
