@@ -142,7 +142,7 @@ stage_tls() {
 
 # What the realm believes of whom, and what it refuses before anything is asked of it.
 stage_front() {
-    system_tests tests/proxy-protocol tests/front-forwarded
+    system_tests tests/proxy-protocol tests/front-forwarded tests/front-smuggling tests/front-slow
 }
 
 stage_browsers() {

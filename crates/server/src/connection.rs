@@ -5,6 +5,7 @@ mod http2;
 mod identity;
 mod legacy;
 mod proxied;
+mod refusal;
 mod replay;
 
 use std::cell::Cell;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{self, HeaderValue};
@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use throughline_wire::hixie;
+use throughline_wire::http1::check_head;
 use throughline_wire::ws::handshake::{self, RequestHead};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -38,13 +38,28 @@ use crate::socket::Stream;
 use crate::tls::{Agreed, HANDSHAKE_RECORD, TlsStream};
 use crate::transport::{self, Outcome, StreamStart};
 use crate::upgrade::{self, Accepted, Handshake};
-use replay::Replay;
+use crate::waiting::{Awaited, Wait};
+use replay::{Replay, Told};
 
 /// Bytes read at a time while a request's head is awaited.
 const HEAD_READ_BYTES: usize = 4096;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, or until it has to make room for others.
 pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::Result<()> {
+    let wait = Rc::new(local.waiting.connection());
+    tokio::select! {
+        served = serve(local, socket, &wait) => served,
+        over = wait.over() => {
+            if let Some(times) = local.waited_for.happened(local.clock.now().monotonic) {
+                let max = local.http.config.limits.waiting_connections_max;
+                tracing::warn!(times, "limits.waiting_connections_max = {max} is reached; those waited for longest are closed");
+            }
+            Err(over)
+        }
+    }
+}
+
+async fn serve(local: &Rc<Local>, socket: std::net::TcpStream, wait: &Rc<Wait>) -> io::Result<()> {
     let tcp = TcpStream::from_std(socket)?;
     let limit = Duration::from_millis(local.http.config.timeouts.head_ms);
     let mut phase = local.phase.clone();
@@ -63,11 +78,11 @@ pub(crate) async fn run(local: &Rc<Local>, socket: std::net::TcpStream) -> io::R
     }
     let First { stream, source, bytes, head } = first;
     if http2::is_preface(&bytes) && local.http.config.http2.enabled {
-        return Box::pin(http2::serve(Rc::clone(local), stream, source, bytes)).await;
+        return Box::pin(http2::serve(Rc::clone(local), stream, source, bytes, Rc::clone(wait))).await;
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
     let raw = head.filter(|head| probe::is_inspection(&head.target)).map(Box::new);
-    Box::pin(serve_http(local, stream, source, bytes, raw)).await
+    Box::pin(serve_http(local, stream, (source, wait), bytes, raw)).await
 }
 
 /// Answers a handshake and opens its link. `early` are bytes that came behind the request.
@@ -170,6 +185,9 @@ fn sniff(local: &Local, first: &First) -> Option<(WebSocketStart, Accepted, usiz
     let head = first.head.as_ref()?;
     let (path, query) = head.target.split_once('?').map_or((&*head.target, None), |(path, query)| (path, Some(query)));
     let purpose = upgrade::purpose(path)?;
+    if !first.bytes.get(..head.len).is_some_and(|head| check_head(head).is_ok_and(|framing| framing.is_upgrade())) {
+        return None;
+    }
     let mut headers: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     if head.version == 0 || !handshake::wants_websocket(headers.iter().copied()) {
         return None;
@@ -206,7 +224,7 @@ fn start(handshake: &Handshake<'_>, accepted: &Accepted, way: &Way<'_>) -> WebSo
 /// What a request makes of its connection: no request comes on it any more.
 enum Takeover {
     /// With the request's body: the key bytes of hixie-76 may have been announced as one.
-    WebSocket(WebSocketStart, Accepted, Incoming),
+    WebSocket(WebSocketStart, Accepted, Awaited<Incoming>),
     Stream(StreamStart),
     Probe(Box<ProbeStream>),
 }
@@ -217,25 +235,28 @@ struct Wire {
     tls: Option<Agreed>,
     /// The head of the first request, where it is to be shown as it came.
     raw: Cell<Option<RawHead>>,
+    wait: Rc<Wait>,
     takeover: Cell<Option<Takeover>>,
-    /// True while earlier answers are not written yet.
-    behind: Rc<Cell<bool>>,
+    told: Told,
 }
 
 async fn serve_http(
     local: &Rc<Local>,
     stream: Stream,
-    came: Source,
+    (came, wait): (Source, &Rc<Wait>),
     first: Vec<u8>,
     raw: Option<RawHead>,
 ) -> io::Result<()> {
     let timeouts = &local.http.config.timeouts;
-    let (tls, raw) = (stream.agreed(), Cell::new(raw));
-    let wire = Rc::new(Wire { came, tls, raw, takeover: Cell::new(None), behind: Rc::default() });
+    let (tls, raw, wait) = (stream.agreed(), Cell::new(raw), Rc::clone(wait));
+    let wire = Rc::new(Wire { came, tls, raw, wait, takeover: Cell::new(None), told: Told::default() });
     let patience = Duration::from_millis(timeouts.body_ms);
-    let behind = Rc::clone(&wire.behind);
-    let io = TokioIo::new(Replay { first: Bytes::from(first), stream, patience, behind, stalled: None });
-    let service = service_fn(|request| Box::pin(answer(Rc::clone(local), Rc::clone(&wire), request)));
+    let io = TokioIo::new(Replay::http1(first, stream, patience, &wire.told));
+    let service = service_fn(|request| {
+        // Set before hyper reads on.
+        wire.told.serving.set(true);
+        Box::pin(answer(Rc::clone(local), Rc::clone(&wire), request))
+    });
     let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(timeouts.head_ms))
@@ -254,7 +275,7 @@ async fn serve_http(
         }
         match wire.takeover.take() {
             // Answers to earlier requests come first.
-            Some(takeover) if wire.behind.get() => wire.takeover.set(Some(takeover)),
+            Some(takeover) if wire.told.behind.get() => wire.takeover.set(Some(takeover)),
             Some(takeover) => return Poll::Ready(Ok(Some(takeover))),
             None => {}
         }
@@ -262,9 +283,12 @@ async fn serve_http(
     });
     let takeover = takeover.await.map_err(io::Error::other)?;
     let parts = connection.into_parts();
-    let Replay { first, mut stream, .. } = parts.io.into_inner();
+    let (mut stream, held, refused) = parts.io.into_inner().into_parts();
     match takeover {
-        None => stream.shutdown().await,
+        None => match refused {
+            Some(ambiguity) => refusal::answer(local, stream, ambiguity).await,
+            None => stream.shutdown().await,
+        },
         Some(Takeover::Stream(start)) => {
             local.stream_link(stream, start.with_head());
             Ok(())
@@ -272,9 +296,19 @@ async fn serve_http(
         Some(Takeover::Probe(probe)) => probe::run(local, &stream, &probe.with_head()).await,
         Some(Takeover::WebSocket(start, accepted, body)) => {
             let body = legacy::what_came(body);
-            let early = [body.as_ref(), parts.read_buf.as_ref(), first.as_ref()].concat();
+            let early = [body.as_ref(), parts.read_buf.as_ref(), held.as_slice()].concat();
             begin(local, stream, start, accepted, early).await
         }
+    }
+}
+
+/// While an answer is being made.
+struct Serving(Rc<Wire>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.told.serving.set(false);
+        self.0.wait.begin();
     }
 }
 
@@ -283,42 +317,60 @@ async fn answer(
     wire: Rc<Wire>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    let raw = wire.raw.take();
-    let client = match identity::identify(&local, wire.came, &mut request) {
+    let wire = Serving(wire);
+    let client = match identity::identify(&local, wire.0.came, &mut request) {
         Ok(client) => client,
         Err(refused) => return Ok(*refused),
     };
+    // What follows a request for an upgrade may be no request, so the connection is of no further use.
+    let last = request.headers().contains_key(header::UPGRADE);
+    let whole = Rc::clone(&wire.0.wait);
+    let request = request.map(|body| Awaited::new(body, move || whole.end()));
+    let mut response = respond(local, Rc::clone(&wire.0), client, request).await;
+    if last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn respond(
+    local: Rc<Local>,
+    wire: Rc<Wire>,
+    client: Client,
+    request: Request<Awaited<Incoming>>,
+) -> Response<Body> {
+    let raw = wire.raw.take();
     let path = request.uri().path();
     let takeover = if request.method() == Method::OPTIONS {
-        return Ok(http::serve(request, &local.http).await);
+        return http::serve(request, &local.http).await;
     } else if let Some(purpose) = upgrade::purpose(path) {
         match handshake_by_hyper(&local, purpose, (&client, wire.tls), &request) {
             Ok((start, accepted)) => Takeover::WebSocket(start, accepted, request.into_body()),
-            Err(refused) => return Ok(*refused),
+            Err(refused) => return *refused,
         }
     } else if let Some(kind) = transport::Kind::of(path) {
         match transport::serve(&local, kind, client.address, request).await {
             Outcome::Stream(start) => Takeover::Stream(start),
-            Outcome::Answer(response) => return Ok(response),
+            Outcome::Answer(response) => return response,
         }
     } else if let Some(kind) = probe::Kind::of(path) {
         match probe::serve(&local, kind, Arrival { client, tls: wire.tls, raw }, request).await {
             probe::Outcome::Stream(probe) => Takeover::Probe(probe),
-            probe::Outcome::Answer(response) => return Ok(response),
+            probe::Outcome::Answer(response) => return response,
         }
     } else {
-        return Ok(http::serve(request, &local.http).await);
+        return http::serve(request, &local.http).await;
     };
     wire.takeover.set(Some(takeover));
     // Whoever polls the connection takes it from here.
     std::future::pending().await
 }
 
-fn handshake_by_hyper(
+fn handshake_by_hyper<B>(
     local: &Local,
     purpose: Purpose,
     (client, tls): (&Client, Option<Agreed>),
-    request: &Request<Incoming>,
+    request: &Request<B>,
 ) -> Result<(WebSocketStart, Accepted), Box<Response<Body>>> {
     // The map's own iterator cannot be cloned, and a handshake is looked through several times.
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
@@ -338,10 +390,6 @@ fn handshake_by_hyper(
     let accepted = upgrade::accept(&local.http, &handshake).map_err(|refused| {
         let mut response = refused.response(local.http.config.websocket.versions);
         cors::allow(request.headers(), &local.http.config.origins, response.headers_mut());
-        if hixie::detect(headers.iter().copied()).is_some() {
-            // Its key bytes are no request.
-            response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         Box::new(response)
     })?;
     let way = Way { client, tls, raw: false, host: probe::arrived_host(request.extensions()) };

@@ -31,8 +31,8 @@ use answer::{Fault, whole};
 use request::Query;
 use route::Route;
 
-pub(crate) use answer::plain_response;
 pub use answer::{bad_origin, error, full_response};
+pub(crate) use answer::{plain_response, refused_response};
 pub use body::Body;
 pub(crate) use diagnose::{Attempt, Attempts};
 

@@ -22,6 +22,7 @@ mod socket;
 mod tls;
 mod transport;
 mod upgrade;
+mod waiting;
 
 pub use realm::{Realm, StartError, run};
 pub use tls::TlsError;

@@ -80,6 +80,12 @@ pub struct Metrics {
     pub http_errors: Counter,
     /// Connections of hixie-76 whose key bytes did not come.
     pub keys_lost: Counter,
+    /// Connections for which the realm waits.
+    pub connections_waiting: Gauge,
+    /// Of these, those that were closed to make room.
+    pub waiting_closed: Counter,
+    /// Requests refused since they could be read in two ways.
+    pub requests_refused: Counter,
     /// Requests with headers of a proxy that is not trusted.
     pub forwarded_ignored: Counter,
     /// Requests refused for what a trusted proxy said of them.
@@ -179,6 +185,9 @@ impl Metrics {
             probes,
             probes_refused: Counter::default(),
             keys_lost: Counter::default(),
+            connections_waiting: Gauge::default(),
+            waiting_closed: Counter::default(),
+            requests_refused: Counter::default(),
             forwarded_ignored: Counter::default(),
             forwarded_refused: Counter::default(),
             partials_refused: Counter::default(),
@@ -206,6 +215,8 @@ impl Metrics {
             ("events_delivered", "Events written to links, counted for each subscriber", &self.delivered),
             ("gaps_reported", "Gaps reported to subscribers", &self.gaps),
             ("websocket_keys_lost", "Connections of hixie-76 whose key bytes did not come", &self.keys_lost),
+            ("waiting_closed", "Connections closed since the realm had waited for them longest", &self.waiting_closed),
+            ("requests_refused", "Requests refused since they could be read in two ways", &self.requests_refused),
             (
                 "forwarded_ignored",
                 "Requests whose forwarded headers came from no trusted proxy",
@@ -223,6 +234,8 @@ impl Metrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.0.clone());
         }
+        let help = "Connections for which the realm waits: for a request, or for its answer to be taken";
+        registry.register("connections_waiting", help, self.connections_waiting.0.clone());
         let help = "Bytes of events written to links";
         registry.register_with_unit("delivered", help, Unit::Bytes, self.bytes_out.0.clone());
         let help = "Failed attempts and lost links that clients reported, by transport and kind";

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -158,7 +158,10 @@ pub(crate) enum Outcome {
 }
 
 /// Answers a request to one of the paths of [`Kind::of`].
-pub(crate) async fn serve(local: &Rc<Local>, kind: Kind, arrival: Arrival, request: Request<Incoming>) -> Outcome {
+pub(crate) async fn serve<B>(local: &Rc<Local>, kind: Kind, arrival: Arrival, request: Request<B>) -> Outcome
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
     let (head, body) = request.into_parts();
     match respond(local, kind, &arrival, &head, body).await {
         Ok(Outcome::Answer(response)) => Outcome::Answer(http::complete(&head, &local.http, unbuffered(response))),
@@ -170,13 +173,10 @@ pub(crate) async fn serve(local: &Rc<Local>, kind: Kind, arrival: Arrival, reque
     }
 }
 
-async fn respond(
-    local: &Rc<Local>,
-    kind: Kind,
-    arrival: &Arrival,
-    head: &Parts,
-    body: Incoming,
-) -> Result<Outcome, Fault> {
+async fn respond<B>(local: &Rc<Local>, kind: Kind, arrival: &Arrival, head: &Parts, body: B) -> Result<Outcome, Fault>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
     let context = &local.http;
     check_enabled(context)?;
     check_method(kind, head)?;

@@ -297,6 +297,7 @@ impl Parts {
                 certificates: self.certificates.clone(),
                 clock,
                 phase: watched.clone(),
+                waiting_max: usize::try_from(self.config.limits.waiting_connections_max).unwrap_or(usize::MAX) / count,
             };
             ShardHandle::start(index, start)
         };

@@ -27,6 +27,7 @@ use crate::shard::{
 use crate::socket::Stream;
 use crate::tls::Certificates;
 use crate::transport::{Place, PollSlot, Reserved, StreamStart};
+use crate::waiting::Waiting;
 
 /// Bytes read from one connection before another has its turn.
 const READ_BYTES: usize = 64 * 1024;
@@ -57,6 +58,8 @@ pub(crate) struct ShardStart {
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) clock: Clock,
     pub(crate) phase: watch::Receiver<Phase>,
+    /// Most connections that it waits for.
+    pub(crate) waiting_max: usize,
 }
 
 /// A running shard, as the acceptor sees it.
@@ -128,6 +131,9 @@ pub(crate) struct Local {
     /// One TLS handshake is computed at a time, and others have their turn before the next.
     pub(crate) handshakes: Semaphore,
     pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) waiting: Rc<Waiting>,
+    /// Lines of the log about connections that had to make room there.
+    pub(crate) waited_for: Rare,
     /// Lines of the log about key bytes that did not come.
     pub(crate) keys_lost: Rare,
     /// The same about connections that were refused for a PROXY header.
@@ -169,8 +175,9 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
     let work = Arc::new(Notify::new());
     let wake = Arc::clone(&work);
     let mailbox = Arc::new(Mailbox::new(move || wake.notify_one()));
-    let ShardStart { settings, common, http, certificates, clock, phase } = start;
+    let ShardStart { settings, common, http, certificates, clock, phase, waiting_max } = start;
     let shard = Shard::new(&common, settings, Arc::clone(&mailbox), session_ids(), clock.now());
+    let metrics = Arc::clone(&http.metrics);
     let local = Rc::new(Local {
         shard: RefCell::new(shard),
         buffer: RefCell::new(vec![0; READ_BYTES]),
@@ -185,6 +192,8 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         certificates,
         handshakes: Semaphore::new(1),
         phase: phase.clone(),
+        waiting: Waiting::new(waiting_max, metrics),
+        waited_for: Rare::default(),
         keys_lost: Rare::default(),
         headers_refused: Rare::default(),
         forwarded_refused: Rare::default(),

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -48,7 +48,10 @@ pub(crate) enum Outcome {
 }
 
 /// Answers a request to one of the paths of [`Kind`].
-pub(crate) async fn serve(local: &Rc<Local>, kind: Kind, peer: Option<IpAddr>, request: Request<Incoming>) -> Outcome {
+pub(crate) async fn serve<B>(local: &Rc<Local>, kind: Kind, peer: Option<IpAddr>, request: Request<B>) -> Outcome
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
     let (head, body) = request.into_parts();
     let callback = kind.callback(&head);
     let fault = match respond(local, kind, peer, &head, body).await {
@@ -76,13 +79,10 @@ enum Reply {
     Stream(StreamStart),
 }
 
-async fn respond(
-    local: &Rc<Local>,
-    kind: Kind,
-    peer: Option<IpAddr>,
-    head: &Parts,
-    body: Incoming,
-) -> Result<Reply, Fault> {
+async fn respond<B>(local: &Rc<Local>, kind: Kind, peer: Option<IpAddr>, head: &Parts, body: B) -> Result<Reply, Fault>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
     let call = Call::of(kind, head, &local.http.config)?;
     cors::check_link(&head.method, &head.headers, call.is_embedded(), &local.http.config.origins)?;
     let body = read_piece(body, &local.http).await?;
@@ -95,7 +95,10 @@ async fn respond(
     }
 }
 
-async fn read_piece(body: Incoming, context: &Context) -> Result<HeldBody<'_>, Fault> {
+async fn read_piece<B>(body: B, context: &Context) -> Result<HeldBody<'_>, Fault>
+where
+    B: hyper::body::Body<Data = Bytes>,
+{
     let max = context.config.message_bytes_max();
     read_body(body, max, "twice limits.event_bytes_max and 65,536, the longest message,", context).await
 }

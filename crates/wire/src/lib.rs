@@ -7,7 +7,7 @@
 //! - [`message`]: the protocol's messages in text and binary carriage
 //! - [`path`]: words for transports and their failures
 //! - [`close`]: close codes and what a client does after each
-//! - [`http`]: the shapes of the HTTP transports
+//! - [`http`]: the shapes of the HTTP transports; [`http1`]: where requests begin and end
 //! - [`proxy_protocol`]: what a proxy says of whom it speaks for, before a connection; [`forwarded`]: with a request
 //! - [`ws`]: WebSocket frames, handshakes and compression
 #![no_std]
@@ -19,6 +19,7 @@ pub mod event;
 pub mod forwarded;
 pub mod hixie;
 pub mod http;
+pub mod http1;
 pub mod message;
 pub mod path;
 pub mod properties;

@@ -216,6 +216,11 @@ settings! {
         /// 1 KiB of the realm's memory besides the system's own buffers, and one file descriptor: raise the
         /// system's limit of open files with it.
         connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";
+        /// Most connections at a time for which the realm waits: for a TLS handshake, the head or the body of a request, for the
+        /// client to take an answer, or to ask again. One more closes the one that was waited for longest, so that slow clients
+        /// cannot keep others out. Each shard has an equal share of it. Links are not among these, nor are requests that
+        /// wait for the realm. Each may hold up to 64 KiB of a head, or an answer: lower it under attack.
+        waiting_connections_max: u64 = "25000", count("connections", 1, 10_000_000), "5000";
         /// Most links on polls (`long-poll`, `jsonp-poll`) at a time; one more is answered 503. Such a link has a connection only
         /// while it asks, so `connections_max` does not bound it. Each may hold up to 128 KiB that its client
         /// has not taken or not acknowledged, or two messages where these are larger; `poll_bytes_max` bounds all of them.

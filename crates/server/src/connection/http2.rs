@@ -37,6 +37,7 @@ use crate::socket::Stream;
 use crate::tls::Agreed;
 use crate::transport::{self, Outcome};
 use crate::upgrade::{self, Accepted};
+use crate::waiting::{Awaited, Wait};
 use streams::{Streams, Ticket};
 
 /// What a connection begins with (RFC 9113 section 3.4).
@@ -72,7 +73,13 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
 }
 
 /// Serves a connection to its end; `first` are bytes that were read from it already.
-pub(super) async fn serve(local: Rc<Local>, stream: Stream, source: Source, first: Vec<u8>) -> io::Result<()> {
+pub(super) async fn serve(
+    local: Rc<Local>,
+    stream: Stream,
+    source: Source,
+    first: Vec<u8>,
+    wait: Rc<Wait>,
+) -> io::Result<()> {
     local.http.metrics.http2_connections.inc();
     let settings = &local.http.config.http2;
     let timeouts = &local.http.config.timeouts;
@@ -88,8 +95,8 @@ pub(super) async fn serve(local: Rc<Local>, stream: Stream, source: Source, firs
         builder.enable_connect_protocol();
     }
     let tls = stream.agreed();
-    let io = Replay { first: Bytes::from(first), stream, patience: body, behind: Rc::default(), stalled: None };
-    let streams = Rc::new(Streams::new(head, body));
+    let io = Replay::http2(first, stream, body);
+    let streams = Rc::new(Streams::new(head, body, wait));
     let service = service_fn(|request| answer(Rc::clone(&local), (source, tls), streams.ticket(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut phase = local.phase.clone();
@@ -169,6 +176,8 @@ async fn answer(
             );
         }
     };
+    let request_is_whole = ticket.whole();
+    let mut request = request.map(|body| Awaited::new(body, request_is_whole));
     let path = request.uri().path();
     let kind = transport::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);
     let probed = probe::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::runtime::{Local, Phase};
 use crate::socket::Stream;
 use crate::upgrade::AcceptedDraft;
+use crate::waiting::Awaited;
 
 /// The headers whose values have spaces that count.
 const KEYS: [&str; 2] = ["Sec-WebSocket-Key1", "Sec-WebSocket-Key2"];
@@ -29,7 +30,7 @@ pub(super) fn restore_keys<'a>(head: &'a [u8], headers: &mut [(&str, &'a [u8])])
 }
 
 /// What has come of a request's body until now.
-pub(super) fn what_came(mut body: Incoming) -> Vec<u8> {
+pub(super) fn what_came(mut body: Awaited<Incoming>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {

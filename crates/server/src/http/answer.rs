@@ -7,6 +7,7 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
+use throughline_wire::http1::Ambiguity;
 use throughline_wire::message::{ErrorCode, ReplyError};
 
 use super::body::Body;
@@ -71,6 +72,16 @@ pub(crate) fn plain_response() -> Vec<u8> {
     const BODY: &[u8] = b"{\"error\":{\"code\":\"tls_required\",\"message\":\"the realm is served over TLS only \
         (tls.plain = false): use https:// or wss:// in place of http:// or ws://\"}}";
     last_response("400 Bad Request", "", BODY)
+}
+
+/// The whole answer to a request that can be read in two ways. The connection is closed after that.
+pub(crate) fn refused_response(ambiguity: Ambiguity) -> Vec<u8> {
+    let status = match ambiguity {
+        Ambiguity::TooLong => "431 Request Header Fields Too Large",
+        _ => "400 Bad Request",
+    };
+    let error = ReplyError { code: "bad_request".into(), message: ambiguity.to_string(), limit: None };
+    last_response(status, "", &error_json(&error))
 }
 
 fn last_response(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::pipe::{Far, Watch};
+use crate::waiting::Wait;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -24,10 +25,14 @@ pub(super) struct Streams {
     /// When the last stream ended.
     since: Cell<Instant>,
     changed: Notify,
+    /// The connection is waited for while none of its streams waits for the realm.
+    wait: Rc<Wait>,
 }
 
 #[derive(Debug)]
 enum State {
+    /// The request is not whole.
+    Coming,
     /// The answer is not there yet.
     Asked,
     /// When the client last took something of the answer.
@@ -37,17 +42,29 @@ enum State {
 }
 
 impl Streams {
-    pub(super) fn new(idle: Duration, patience: Duration) -> Streams {
+    pub(super) fn new(idle: Duration, patience: Duration, wait: Rc<Wait>) -> Streams {
         let (open, next, since) = (RefCell::default(), Cell::new(0), Cell::new(Instant::now()));
-        Streams { idle, patience, open, next, since, changed: Notify::new() }
+        Streams { idle, patience, open, next, since, changed: Notify::new(), wait }
     }
 
     /// Counts a stream, until the ticket is dropped.
     pub(super) fn ticket(self: &Rc<Self>) -> Ticket {
         let id = self.next.get();
         self.next.set(id + 1);
-        self.open.borrow_mut().insert(id, State::Asked);
+        self.set(id, State::Coming);
         Ticket { streams: Rc::clone(self), id }
+    }
+
+    fn set(&self, id: u64, state: State) {
+        self.open.borrow_mut().insert(id, state);
+        self.look();
+    }
+
+    fn look(&self) {
+        match self.open.borrow().values().any(|state| matches!(state, State::Asked | State::Link(..))) {
+            true => self.wait.end(),
+            false => self.wait.begin(),
+        }
     }
 
     /// Counts the time without streams from now.
@@ -63,7 +80,7 @@ impl Streams {
         }
         let answered = |state: &State| match state {
             State::Answered(moved) => Some(*moved + self.patience),
-            State::Asked | State::Link(..) => None,
+            State::Coming | State::Asked | State::Link(..) => None,
         };
         open.values().filter_map(answered).min()
     }
@@ -116,7 +133,17 @@ pub(super) struct Ticket {
 
 impl Ticket {
     fn set(&self, state: State) {
-        self.streams.open.borrow_mut().insert(self.id, state);
+        self.streams.set(self.id, state);
+    }
+
+    /// What is to be called when the request is whole.
+    pub(super) fn whole(&self) -> impl FnOnce() + use<> {
+        let (streams, id) = (Rc::clone(&self.streams), self.id);
+        move || {
+            if matches!(streams.open.borrow().get(&id), Some(State::Coming)) {
+                streams.set(id, State::Asked);
+            }
+        }
     }
 
     /// The client takes the answer: a part of it was asked for.
@@ -132,9 +159,13 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut open = self.streams.open.borrow_mut();
-        open.remove(&self.id);
-        if open.is_empty() {
+        let none = {
+            let mut open = self.streams.open.borrow_mut();
+            open.remove(&self.id);
+            open.is_empty()
+        };
+        self.streams.look();
+        if none {
             self.streams.since.set(Instant::now());
             self.streams.changed.notify_one();
         }
