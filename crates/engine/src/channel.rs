@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// Bytes of `pending`.
     pending_bytes: u64,
     windows: Windows,
+    /// What `windows` takes as far as the realm knows, bytes.
+    windows_bytes: u64,
     windows_due: u64,
     watches: Vec<Watch>,
     closed: Option<Closed>,
@@ -111,6 +113,7 @@ impl Channel {
             pending: VecDeque::new(),
             pending_bytes: 0,
             windows,
+            windows_bytes: 0,
             windows_due: u64::MAX,
             watches: Vec::new(),
             closed: None,

@@ -288,21 +288,31 @@ impl Engine {
         }
         let limit = self.shared.settings.retained_bytes_max;
         if self.shared.retained() > limit {
-            self.make_room(limit - limit / 16);
+            self.make_room(limit - limit / 16, Shared::retained, Channel::memory, Channel::shed);
+        }
+        let limit = self.shared.settings.publish_memory_bytes_max;
+        if self.shared.remembered() > limit {
+            self.make_room(limit - limit / 16, Shared::remembered, Channel::publish_memory, Channel::shed_windows);
         }
     }
 
     /// Has the fullest channels give up memory until all hold `aim` bytes together.
-    fn make_room(&self, aim: u64) {
+    fn make_room(
+        &self,
+        aim: u64,
+        total: fn(&Shared) -> u64,
+        memory_of: fn(&Channel) -> u64,
+        shed: fn(&Channel, u64) -> u64,
+    ) {
         let channels = self.channels();
         let mut fullest: BinaryHeap<(u64, usize)> =
-            channels.iter().enumerate().map(|(index, channel)| (channel.memory(), index)).collect();
+            channels.iter().enumerate().map(|(index, channel)| (memory_of(channel), index)).collect();
         while let Some((memory, index)) = fullest.pop() {
-            let over = self.shared.retained().saturating_sub(aim);
+            let over = total(&self.shared).saturating_sub(aim);
             if over == 0 {
                 return;
             }
-            let freed = channels[index].shed(over.min(memory / 2 + 1));
+            let freed = shed(&channels[index], over.min(memory / 2 + 1));
             if freed > 0 {
                 fullest.push((memory.saturating_sub(freed), index));
             }
@@ -338,6 +348,11 @@ impl Engine {
     /// Bytes that events in memory take.
     pub fn retained_bytes(&self) -> u64 {
         self.shared.retained()
+    }
+
+    /// Bytes that publish numbers take, all channels, about.
+    pub fn publish_memory_bytes(&self) -> u64 {
+        self.shared.remembered()
     }
 }
 

@@ -28,6 +28,7 @@ type Disk = BTreeMap<u32, Rows>;
 enum Work {
     Append(Append),
     Trim(u32, Eid),
+    Forget(u32, Vec<(SessionId, u64)>),
 }
 
 struct State {
@@ -110,7 +111,7 @@ fn ended() -> StoreError {
 fn appends(queue: VecDeque<Work>) -> impl Iterator<Item = Append> {
     queue.into_iter().filter_map(|work| match work {
         Work::Append(append) => Some(append),
-        Work::Trim(..) => None,
+        Work::Trim(..) | Work::Forget(..) => None,
     })
 }
 
@@ -139,7 +140,7 @@ impl Inner {
         let queue = std::mem::take(&mut state.queue);
         let result = state.fault.clone().map_or(Ok(()), Err);
         for work in &queue {
-            if result.is_ok() || matches!(work, Work::Trim(..)) {
+            if result.is_ok() || matches!(work, Work::Trim(..) | Work::Forget(..)) {
                 state.apply(work);
             }
         }
@@ -159,6 +160,10 @@ impl State {
                 if let Some(origin) = append.origin {
                     remember(&mut rows.windows, origin, &append.event);
                 }
+            }
+            Work::Forget(channel, sessions) => {
+                let Some(rows) = self.disk.get_mut(channel) else { return };
+                rows.windows.retain(|id, window| !sessions.contains(&(*id, window.time)));
             }
             Work::Trim(channel, through) => {
                 if let Some(rows) = self.disk.get_mut(channel) {
@@ -228,6 +233,11 @@ impl Store for MemoryStore {
 
     fn trim(&self, channel: u32, through: Eid) {
         lock(&self.inner.state).queue.push_back(Work::Trim(channel, through));
+        self.inner.wake.notify_one();
+    }
+
+    fn forget(&self, channel: u32, sessions: Vec<(SessionId, u64)>) {
+        lock(&self.inner.state).queue.push_back(Work::Forget(channel, sessions));
         self.inner.wake.notify_one();
     }
 

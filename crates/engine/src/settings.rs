@@ -20,6 +20,9 @@ pub struct Settings {
     /// Milliseconds after which the publish numbers of a silent session are forgotten. Default 24 h. They are looked for at every
     /// eighth of this time, so they may live an eighth longer.
     pub publish_memory_ms: u64,
+    /// Bytes that the publish numbers of all sessions take together, about. Default 256 MiB. When it is passed, the channels with the
+    /// most forget their oldest sessions every second until a sixteenth is free, and one that holds a sixteenth does so at once.
+    pub publish_memory_bytes_max: u64,
     /// Bytes of all events together that wait for the disk. Default 64 MiB. Beyond it publishes fail as `overloaded`.
     pub pending_bytes_max: u64,
     /// Most channels. Default 100,000. Beyond it none is created: `overloaded`.
@@ -45,6 +48,7 @@ impl Default for Settings {
             ring_bytes_max: 4 << 20,
             publish_window: 1_024,
             publish_memory_ms: 24 * 60 * 60 * 1_000,
+            publish_memory_bytes_max: 256 << 20,
             pending_bytes_max: 64 << 20,
             channels_max: 100_000,
             retained_bytes_max: 1 << 30,

@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) agenda: Agenda,
     /// Bytes of events in memory, all channels.
     retained: AtomicU64,
+    /// Bytes of publish numbers, all channels.
+    remembered: AtomicU64,
     /// Bytes of events that wait for the disk, all channels.
     pending: AtomicU64,
 }
@@ -35,6 +37,7 @@ impl Shared {
             watchers: RwLock::default(),
             agenda: Agenda::default(),
             retained: AtomicU64::new(0),
+            remembered: AtomicU64::new(0),
             pending: AtomicU64::new(0),
         }
     }
@@ -54,6 +57,17 @@ impl Shared {
     /// Bytes of events in memory, all channels.
     pub(crate) fn retained(&self) -> u64 {
         self.retained.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a channel's publish numbers went from `before` to `after` bytes.
+    pub(crate) fn remember(&self, before: u64, after: u64) {
+        self.remembered.fetch_add(after, Ordering::Relaxed);
+        self.remembered.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Bytes of publish numbers, all channels.
+    pub(crate) fn remembered(&self) -> u64 {
+        self.remembered.load(Ordering::Relaxed)
     }
 
     /// Takes room in the queue for the disk. An event that is larger than all of it may wait alone.

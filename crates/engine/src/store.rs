@@ -107,6 +107,10 @@ pub trait Store: Send + Sync {
     /// Queues the removal of a channel's events up to `through`. Need not be durable at once.
     fn trim(&self, channel: u32, through: Eid);
 
+    /// Queues the removal of the publish numbers of sessions that last published at the time given, each unless it has published since.
+    /// Need not be durable at once.
+    fn forget(&self, channel: u32, sessions: Vec<(SessionId, u64)>);
+
     /// Durable events of a channel after `after`, in order: at most `events`, ending once their bodies reach `bytes`.
     fn read(&self, channel: u32, after: Eid, events: usize, bytes: usize) -> Result<Vec<Arc<Event>>, StoreError>;
 

@@ -7,6 +7,11 @@ use throughline_wire::event::{Eid, SessionId};
 use crate::store::Window;
 use crate::types::Origin;
 
+/// What a session takes beside its numbers, bytes.
+const SESSION_BYTES: u64 = 128;
+/// What a number takes with its EID, and with room for more, bytes.
+const NUMBER_BYTES: u64 = 24;
+
 /// What a channel knows of a publish number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
@@ -18,6 +23,9 @@ pub(crate) enum Known {
     Forgotten(u64),
 }
 
+/// A session that was forgotten, and when it published last.
+pub(crate) type Forgotten = (SessionId, u64);
+
 #[derive(Debug, Default)]
 struct Session {
     entries: VecDeque<(u64, Eid)>,
@@ -27,6 +35,10 @@ struct Session {
 }
 
 impl Session {
+    fn bytes(&self) -> u64 {
+        SESSION_BYTES + self.entries.len() as u64 * NUMBER_BYTES
+    }
+
     fn find(&self, number: u64) -> Result<usize, usize> {
         match self.entries.back() {
             Some(&(last, _)) if number <= last => self.entries.binary_search_by_key(&number, |entry| entry.0),
@@ -39,6 +51,8 @@ impl Session {
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
     sessions: HashMap<SessionId, Session>,
+    /// About what they take in memory.
+    bytes: u64,
 }
 
 impl Windows {
@@ -49,7 +63,14 @@ impl Windows {
             let floor = if full { window.entries.front().map_or(0, |(number, _)| number.saturating_sub(1)) } else { 0 };
             (id, Session { entries: window.entries, time: window.time, floor })
         });
-        Windows { sessions: restored.collect() }
+        let sessions: HashMap<_, _> = restored.collect();
+        let bytes = sessions.values().map(Session::bytes).sum();
+        Windows { sessions, bytes }
+    }
+
+    /// About what they take in memory, bytes.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The highest EID remembered.
@@ -69,6 +90,7 @@ impl Windows {
 
     /// Remembers a publish that was just accepted.
     pub(crate) fn insert(&mut self, origin: Origin, eid: Eid, now: u64, entries_max: usize) {
+        let before = self.sessions.get(&origin.session).map_or(0, Session::bytes);
         let session = self.sessions.entry(origin.session).or_default();
         session.time = session.time.max(now);
         if let Err(index) = session.find(origin.number) {
@@ -79,6 +101,7 @@ impl Windows {
                 session.floor = number;
             }
         }
+        self.bytes = self.bytes + session.bytes() - before;
     }
 
     /// Forgets a publish that failed, so that its repetition is tried anew.
@@ -86,12 +109,44 @@ impl Windows {
         let Some(session) = self.sessions.get_mut(&origin.session) else { return };
         if let Ok(index) = session.find(origin.number) {
             session.entries.remove(index);
+            self.bytes -= NUMBER_BYTES;
         }
     }
 
-    /// Forgets the sessions that published nothing at or after `before`.
-    pub(crate) fn forget(&mut self, before: u64) {
-        self.sessions.retain(|_, session| session.time >= before);
+    /// Forgets the sessions that published nothing at or after `before`. Gives which.
+    pub(crate) fn forget(&mut self, before: u64) -> Vec<Forgotten> {
+        let mut forgotten = Vec::new();
+        self.sessions.retain(|id, session| {
+            let kept = session.time >= before;
+            if !kept {
+                self.bytes -= session.bytes();
+                forgotten.push((*id, session.time));
+            }
+            kept
+        });
+        self.shrink();
+        forgotten
+    }
+
+    /// Forgets the sessions that published longest ago, until `bytes` are free. Gives which.
+    pub(crate) fn shed(&mut self, bytes: u64) -> Vec<Forgotten> {
+        let aim = self.bytes.saturating_sub(bytes);
+        let mut oldest: Vec<Forgotten> = self.sessions.iter().map(|(id, session)| (*id, session.time)).collect();
+        oldest.sort_unstable_by_key(|(_, time)| *time);
+        let mut count = 0;
+        for (id, _) in &oldest {
+            if self.bytes <= aim {
+                break;
+            }
+            self.bytes -= self.sessions.remove(id).map_or(0, |session| session.bytes());
+            count += 1;
+        }
+        oldest.truncate(count);
+        self.shrink();
+        oldest
+    }
+
+    fn shrink(&mut self) {
         if self.sessions.len() < self.sessions.capacity() / 4 {
             self.sessions.shrink_to_fit();
         }
@@ -150,6 +205,37 @@ mod tests {
         assert_eq!(windows.look_up(Origin { session: SessionId(8), number: 1 }), Known::Accepted(Eid(2)));
         windows.forget(201);
         assert!(windows.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_sessions_go_first_when_room_is_needed() {
+        let mut windows = Windows::default();
+        for session in 0..100 {
+            windows.insert(Origin { session: SessionId(session), number: 1 }, Eid(1), 1_000 - session as u64, 10);
+        }
+        let full = windows.bytes();
+        let forgotten = windows.shed(full / 4);
+        assert!(windows.bytes() <= full - full / 4);
+        assert_eq!(forgotten.len(), 25);
+        assert!(forgotten.iter().all(|(id, time)| id.0 >= 75 && *time <= 925), "{forgotten:?}");
+        assert_eq!(windows.look_up(Origin { session: SessionId(0), number: 1 }), Known::Accepted(Eid(1)));
+        assert_eq!(windows.look_up(Origin { session: SessionId(99), number: 1 }), Known::New);
+        windows.shed(u64::MAX);
+        assert_eq!((windows.bytes(), windows.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn bytes_are_counted_through_every_change() {
+        let mut windows = Windows::default();
+        for number in 1..=50 {
+            windows.insert(origin(number), Eid(number), number, 10);
+        }
+        assert_eq!(windows.bytes(), SESSION_BYTES + 10 * NUMBER_BYTES);
+        windows.remove(origin(50));
+        windows.remove(origin(50));
+        assert_eq!(windows.bytes(), SESSION_BYTES + 9 * NUMBER_BYTES);
+        assert_eq!(windows.forget(51), [(SessionId(7), 50)]);
+        assert_eq!(windows.bytes(), 0);
     }
 
     #[test]

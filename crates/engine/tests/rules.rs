@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use throughline_engine::ChannelKind::{Mixed, Persistent, Reliable, Transient};
+use throughline_engine::store::Store;
 use throughline_engine::{ChannelAttributes, Publish, ReadLimit, Settings};
 use throughline_wire::event::{Eid, Epoch};
 use throughline_wire::message::{ErrorCode, From, GapReason};
@@ -153,4 +154,30 @@ fn persistent_events_are_seen_when_they_are_on_disk() {
     realm.store.commit();
     assert_eq!(later.try_recv().unwrap().unwrap().eid, Eid(1));
     assert_eq!((channel.head(), follow(&channel, 0, 0)), (Eid(1), vec![(None, vec![1])]));
+}
+
+#[test]
+fn sessions_that_publish_once_and_never_again_take_bounded_memory_and_disk() {
+    const MAX: u64 = 1 << 20;
+    let realm = Realm::with(Settings { publish_memory_bytes_max: MAX, ..Settings::default() });
+    let flooded = realm.create("flooded", attributes(Persistent));
+    let quiet = realm.create("quiet", attributes(Persistent));
+    let first = realm.put_from(&quiet, session(1, 1), text("x"), 0).unwrap();
+    for number in 0..20_000_u64 {
+        realm.put_from(&flooded, session(1_000 + u128::from(number), 1), text("x"), 1 + number / 100).unwrap();
+        assert!(realm.engine.publish_memory_bytes() <= MAX + MAX / 8);
+        if number % 5_000 == 0 {
+            realm.engine.expire(1 + number / 100);
+        }
+    }
+    realm.engine.expire(1_000);
+    assert!(realm.engine.publish_memory_bytes() <= MAX);
+    realm.store.commit();
+    let stored: usize = realm.store.channels().unwrap().iter().map(|channel| channel.windows.len()).sum();
+    assert!((6_000..8_000).contains(&stored), "{stored} windows are on disk");
+    // The newest are remembered, and so are those of a channel that is not flooded.
+    let last = realm.put_from(&flooded, session(20_999, 1), text("x"), 1_000).unwrap();
+    let again = realm.put_from(&quiet, session(1, 1), text("x"), 1_000).unwrap();
+    assert!(last.duplicate && again.duplicate);
+    assert_eq!(again.eid, first.eid);
 }

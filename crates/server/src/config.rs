@@ -140,6 +140,7 @@ impl Config {
             auto_create: self.auto_create,
             defaults: self.channel_defaults.attributes(),
             publish_memory_ms: self.store.publish_memory_ms,
+            publish_memory_bytes_max: self.limits.publish_memory_bytes_max,
             pending_bytes_max: self.limits.pending_bytes_max,
             channels_max: size(self.limits.channels_max),
             retained_bytes_max: self.limits.retained_bytes_max,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fjall::PersistMode;
 use throughline_engine::store::StoreError;
-use throughline_wire::event::Eid;
+use throughline_wire::event::{Eid, SessionId};
 
 use crate::disk::{self, Disk, store_error};
 use crate::draft::{Draft, Tails};
@@ -64,6 +64,15 @@ enum Gate {
     Shut(StoreError),
 }
 
+/// What of the waiting removals a commit takes.
+#[derive(Default)]
+struct Removed {
+    /// Deleted channels that will be gone.
+    swept: usize,
+    /// Windows that were looked at.
+    forgotten: usize,
+}
+
 /// A commit failed, and the database has not been opened since.
 struct Broken {
     commit: u64,
@@ -78,6 +87,8 @@ pub(crate) struct Committer {
     tails: Tails,
     trims: BTreeMap<u32, Eid>,
     deleted: VecDeque<u32>,
+    /// Windows to be forgotten: channel, session, and when it was used last.
+    forgotten: VecDeque<(u32, SessionId, u64)>,
     broken: Option<Broken>,
     stopped: bool,
     /// Removals are waiting and can go on.
@@ -93,6 +104,7 @@ impl Committer {
             tails: Tails::new(),
             trims: BTreeMap::new(),
             deleted: deleted.into(),
+            forgotten: VecDeque::new(),
             broken: None,
             stopped: false,
             removing,
@@ -132,6 +144,9 @@ impl Committer {
             if let Command::Trim(channel, through) = command {
                 let known = self.trims.entry(*channel).or_insert(*through);
                 *known = (*known).max(*through);
+            }
+            if let Command::Drop(channel, sessions) = command {
+                self.forgotten.extend(sessions.iter().map(|(session, time)| (*channel, *session, *time)));
             }
         }
     }
@@ -245,18 +260,19 @@ impl Committer {
             let refused = draft_command(&mut draft, &command, gate, &mut deleted).err();
             answers.extend(answer(command, refused));
         }
-        let swept = match self.draft_removals(&mut draft) {
-            Ok(swept) => swept,
+        let removed = match self.draft_removals(&mut draft) {
+            Ok(removed) => removed,
             Err(error) => {
                 tracing::error!(%error, "old events cannot be removed");
                 self.trims.clear();
                 self.deleted.clear();
-                0
+                self.forgotten.clear();
+                Removed::default()
             }
         };
         if draft.is_empty() {
             drop(draft);
-            self.after_removals(swept, deleted);
+            self.after_removals(removed, deleted);
             return Ok(());
         }
         let number = self.commit + 1;
@@ -267,15 +283,14 @@ impl Committer {
                 self.commit = number;
                 shared.update_counters(counters);
                 self.keep_tails(tails, &deleted);
-                self.after_removals(swept, deleted);
+                self.after_removals(removed, deleted);
                 Ok(())
             }
             Err(e) => Err(self.fail(number, &e)),
         }
     }
 
-    /// Returns how many deleted channels will be gone.
-    fn draft_removals(&self, draft: &mut Draft<'_>) -> Result<usize, StoreError> {
+    fn draft_removals(&self, draft: &mut Draft<'_>) -> Result<Removed, StoreError> {
         let mut budget = REMOVALS_MAX;
         for (channel, through) in &self.trims {
             budget = draft.trim(*channel, *through, budget)?;
@@ -287,16 +302,21 @@ impl Committer {
             }
             swept += 1;
         }
-        Ok(swept)
+        let forgotten = self.forgotten.len().min(budget);
+        for (channel, session, time) in self.forgotten.iter().take(forgotten) {
+            draft.forget(*channel, *session, time.saturating_add(1))?;
+        }
+        Ok(Removed { swept, forgotten })
     }
 
-    fn after_removals(&mut self, swept: usize, deleted: Vec<u32>) {
-        self.deleted.drain(..swept.min(self.deleted.len()));
+    fn after_removals(&mut self, removed: Removed, deleted: Vec<u32>) {
+        self.forgotten.drain(..removed.forgotten.min(self.forgotten.len()));
+        self.deleted.drain(..removed.swept.min(self.deleted.len()));
         self.deleted.extend(deleted);
         let counters = self.shared.counters();
         self.trims
             .retain(|channel, through| counters.get(channel).is_some_and(|c| c.events > 0 && c.first <= *through));
-        self.removing = !self.deleted.is_empty() || !self.trims.is_empty();
+        self.removing = !self.deleted.is_empty() || !self.trims.is_empty() || !self.forgotten.is_empty();
     }
 
     fn keep_tails(&mut self, tails: Tails, deleted: &[u32]) {
@@ -374,7 +394,7 @@ fn draft_command(
                 draft.forget(*channel, *session, *before)?;
             }
         }
-        (Command::Trim(..) | Command::Stop(_), _) => {}
+        (Command::Trim(..) | Command::Drop(..) | Command::Stop(_), _) => {}
     }
     Ok(())
 }
@@ -386,7 +406,7 @@ fn answer(command: Command, refused: Option<StoreError>) -> Option<Answer> {
         | Command::DeleteChannel(_, reply)
         | Command::Forget(_, _, reply)
         | Command::Stop(reply) => To::Caller(reply),
-        Command::Trim(..) => return None,
+        Command::Trim(..) | Command::Drop(..) => return None,
     };
     Some(Answer { to, refused })
 }

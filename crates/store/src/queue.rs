@@ -15,6 +15,8 @@ pub(crate) enum Command {
     PutChannel(ChannelRecord, Reply),
     DeleteChannel(u32, Reply),
     Trim(u32, Eid),
+    /// Forget windows of a channel unless they were used after these times.
+    Drop(u32, Vec<(SessionId, u64)>),
     /// Forget these windows unless they were used at or after the time.
     Forget(Vec<(u32, SessionId)>, u64, Reply),
     /// Close the database; everything later fails.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use fjall::Readable;
 use throughline_engine::store::{Append, ChannelRecord, Store, StoreError, StoredChannel};
-use throughline_wire::event::{Eid, Event};
+use throughline_wire::event::{Eid, Event, SessionId};
 
 use crate::committer::Committer;
 use crate::disk::{self, Disk, store_error};
@@ -165,6 +165,10 @@ impl Store for FjallStore {
 
     fn trim(&self, channel: u32, through: Eid) {
         self.shared.queue.push(Command::Trim(channel, through));
+    }
+
+    fn forget(&self, channel: u32, sessions: Vec<(SessionId, u64)>) {
+        self.shared.queue.push(Command::Drop(channel, sessions));
     }
 
     fn read(&self, channel: u32, after: Eid, events: usize, bytes: usize) -> Result<Vec<Arc<Event>>, StoreError> {

@@ -157,6 +157,30 @@ fn windows_come_back_and_are_forgotten_in_time() {
 }
 
 #[test]
+fn windows_are_forgotten_on_demand_unless_they_were_used_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.put_channel(&record(1)).unwrap();
+    let outcomes = Outcomes::new();
+    for eid in 1..=5_000 {
+        outcomes.append(&store, 1, text(eid), origin(u128::from(eid), 1));
+    }
+    let later = Arc::new(Event { eid: Eid(5_001), time: NOW + 10, body: Body::new(Data::text("x")) });
+    outcomes.append(&store, 1, later, origin(1, 2));
+    assert!(outcomes.take(5_001).iter().all(|(_, outcome)| outcome.is_ok()));
+    store.forget(1, (1..=4_998).map(|session| (SessionId(session), NOW)).collect());
+    // Removals go on in commits of their own; closing ends what is queued.
+    while store.channels().unwrap()[0].windows.len() > 3 {
+        std::thread::yield_now();
+    }
+    drop(store);
+    let store = open(dir.path());
+    let windows = store.channels().unwrap().remove(0).windows;
+    assert_eq!(windows.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 4_999, 5_000]);
+    assert_eq!(Vec::from(windows[0].1.entries.clone()), [(1, Eid(1)), (2, Eid(5_001))]);
+}
+
+#[test]
 fn what_the_engine_must_not_do_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

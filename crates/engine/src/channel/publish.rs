@@ -190,6 +190,8 @@ impl Channel {
     fn remember(&self, state: &mut State, origin: Origin, eid: Eid, now: u64) {
         let settings = &self.shared.settings;
         state.windows.insert(origin, eid, now, settings.publish_window);
+        self.settle_windows(state);
+        self.shed_excess_windows(state);
         if state.windows_due == u64::MAX {
             state.windows_due = now.saturating_add(settings.publish_memory_ms);
             self.schedule(state, state.windows_due);

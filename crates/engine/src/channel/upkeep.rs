@@ -7,6 +7,7 @@ use super::{Channel, Closed, State};
 use crate::error;
 use crate::store::{ChannelRecord, StoreError};
 use crate::types::{ChannelKind, ReadLimit};
+use crate::window::{Forgotten, Windows};
 
 /// Turns come once a second.
 const TICK_MS: u64 = 1_000;
@@ -64,7 +65,8 @@ impl Channel {
         }
         if state.windows_due <= now {
             let memory = self.shared.settings.publish_memory_ms;
-            state.windows.forget(now.saturating_sub(memory));
+            let forgotten = state.windows.forget(now.saturating_sub(memory));
+            self.forgotten(state, forgotten);
             let next = now.saturating_add((memory / 8).max(TICK_MS));
             state.windows_due = if state.windows.is_empty() { u64::MAX } else { next };
         }
@@ -97,6 +99,7 @@ impl Channel {
         self.fill_index(now);
         let mut guard = self.lock();
         let state = &mut *guard;
+        self.settle_windows(state);
         if !state.windows.is_empty() {
             state.windows_due = now;
             self.schedule(state, now);
@@ -198,6 +201,8 @@ impl Channel {
         let answers = self.abandon(state, &error::deleted(&self.name));
         let before = state.log.memory;
         state.log.clear();
+        state.windows = Windows::default();
+        self.settle_windows(state);
         self.shared.retain(before, state.log.memory);
         let watches = std::mem::take(&mut state.watches);
         drop(guard);
@@ -221,5 +226,42 @@ impl Channel {
         state.log.shed(bytes);
         self.shared.retain(before, state.log.memory);
         before - state.log.memory
+    }
+
+    /// Bytes of its publish numbers.
+    pub(crate) fn publish_memory(&self) -> u64 {
+        self.lock().windows.bytes()
+    }
+
+    /// Forgets the oldest sessions, about `bytes` of them. Gives what became free.
+    pub(crate) fn shed_windows(&self, bytes: u64) -> u64 {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let before = state.windows.bytes();
+        let forgotten = state.windows.shed(bytes);
+        self.forgotten(state, forgotten);
+        before - state.windows.bytes()
+    }
+
+    /// Between the realm's turns a channel whose publishers bring session after session bounds itself.
+    pub(super) fn shed_excess_windows(&self, state: &mut State) {
+        let (max, bytes) = (self.shared.settings.publish_memory_bytes_max, state.windows.bytes());
+        if bytes > max / 16 && self.shared.remembered() > max.saturating_add(max / 16) {
+            let forgotten = state.windows.shed(bytes / 8);
+            self.forgotten(state, forgotten);
+        }
+    }
+
+    fn forgotten(&self, state: &mut State, sessions: Vec<Forgotten>) {
+        self.settle_windows(state);
+        if self.attributes.kind.on_disk() && !sessions.is_empty() {
+            self.shared.store.forget(self.number, sessions);
+        }
+    }
+
+    pub(super) fn settle_windows(&self, state: &mut State) {
+        let bytes = state.windows.bytes();
+        self.shared.remember(state.windows_bytes, bytes);
+        state.windows_bytes = bytes;
     }
 }

@@ -249,6 +249,11 @@ settings! {
         /// Most bytes of replies that may wait for one link. Beyond it nothing more is read from the link until its client
         /// has taken some.
         control_bytes_max: u64 = "65536", bytes(4096, 16_777_216), "32768";
+        /// Most bytes, about, that the publish numbers of all sessions take in memory, 24 for each number and 128 for a session on a channel.
+        /// When it is passed, the sessions that published longest ago are forgotten before `store.publish_memory_ms` is over, on the
+        /// channels that remember most, in memory and on disk: one of them that repeats a publish whose answer it never got
+        /// may store it twice.
+        publish_memory_bytes_max: u64 = "268435456", bytes(1_048_576, 1 << 50), "67108864";
         /// Most channels; one more is refused with `overloaded`. Each costs some hundred bytes of memory besides its events.
         channels_max: u64 = "100000", count("channels", 1, 10_000_000), "1000";
         /// Most bytes of event data that all channels together keep in memory. Set it to what the machine can spare.
