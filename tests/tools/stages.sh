@@ -133,11 +133,16 @@ stage_legacy() {
 
 # Real proxies, as Debian has them.
 stage_proxies() {
-    system_tests tests/proxy-config tests/proxies
+    system_tests tests/proxies
 }
 
 stage_tls() {
     system_tests tests/tls tests/testssl
+}
+
+# The doctor on broken paths, compared with golden files; `UPDATE=1` writes them.
+stage_doctor() {
+    system_tests tests/doctor
 }
 
 # What the realm believes of whom, and what it refuses before anything is asked of it.

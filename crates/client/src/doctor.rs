@@ -6,6 +6,8 @@
 pub mod catalogue;
 mod judge;
 mod observations;
+mod observe;
 
-pub use judge::{Finding, Judgement, Severity, judge};
+pub use judge::{Finding, Judgement, Severity, judge, outcome};
 pub use observations::{Answer, Certificate, Diagnosis, Observations, Seen, Trial};
+pub use observe::{IDLE_S_MAX, Plan, observe};

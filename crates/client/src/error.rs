@@ -18,6 +18,15 @@ pub struct Answer {
     pub body: String,
 }
 
+/// What a forward proxy answered to `CONNECT`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyAnswer {
+    /// The answer.
+    pub answer: Answer,
+    /// Its `Proxy-Authenticate` headers.
+    pub challenges: Vec<String>,
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}", self.status)?;
@@ -60,6 +69,8 @@ pub enum ConnectError {
         proxy: String,
         /// What it did, and the way out.
         fault: String,
+        /// Its answer to `CONNECT`, where it refused.
+        answer: Option<Box<ProxyAnswer>>,
     },
     /// No TLS with who answers there.
     Tls {
@@ -136,7 +147,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Connect { authority, source } => {
                 write!(f, "cannot connect to {authority}: {source}; check the address and the network")
             }
-            ConnectError::Proxy { proxy, fault } => write!(f, "{proxy}: {fault}"),
+            ConnectError::Proxy { proxy, fault, .. } => write!(f, "{proxy}: {fault}"),
             ConnectError::Tls { authority, fault } => write!(f, "no TLS with {authority}: {fault}"),
             ConnectError::TimedOut { authority, waited_for, after_ms } => {
                 write!(f, "{authority}: no {waited_for} within {after_ms} ms; check the address and the network")

@@ -3,6 +3,8 @@
 pub(crate) mod request;
 mod values;
 
+pub(crate) use values::error_object;
+
 use http_body_util::Full;
 use hyper::{Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -37,6 +39,11 @@ pub struct PublishNumber {
     pub session: SessionId,
     /// Increasing, 1 to 2^53-1.
     pub id: u64,
+}
+
+/// A value as a query can hold it.
+pub(crate) fn query(value: &str) -> String {
+    utf8_percent_encode(value, QUERY).to_string()
 }
 
 impl Realm {

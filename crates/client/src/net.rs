@@ -6,6 +6,7 @@ mod digest;
 mod route;
 mod tcp;
 mod tls;
+mod witness;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::url::RealmUrl;
 use route::{Proxy, ProxyKind};
 
 pub use route::{BadRoute, ProxyChoice, Route};
+pub(crate) use witness::{NOT_TLS, Witness};
 
 /// Bytes both ways, whatever carries them.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug {}
@@ -63,15 +65,26 @@ fn timed_out(url: &RealmUrl, after_ms: u64) -> ConnectError {
 }
 
 async fn tunnel(url: &RealmUrl, timeout_ms: u64) -> Result<Stream, ConnectError> {
-    let stream: Stream = match url.route().proxy_for(url)? {
-        None => Box::new(tcp::connect(url.host(), url.port(), timeout_ms).await?),
-        Some(proxy) if proxy.kind == ProxyKind::Socks5 => connect::socks(url, &proxy, timeout_ms).await?,
-        Some(proxy) => connect::tunnel(url, &proxy, timeout_ms).await?,
-    };
+    let stream = bare(url, timeout_ms).await?;
     if !url.is_tls() {
         return Ok(stream);
     }
     tls::wrap(stream, url.host(), url.authority(), url.route()).await
+}
+
+/// A connection to the realm's port before anything is said on it, through a tunnel where there is a proxy.
+async fn bare(url: &RealmUrl, timeout_ms: u64) -> Result<Stream, ConnectError> {
+    Ok(match url.route().proxy_for(url)? {
+        None => Box::new(tcp::connect(url.host(), url.port(), timeout_ms).await?),
+        Some(proxy) if proxy.kind == ProxyKind::Socks5 => connect::socks(url, &proxy, timeout_ms).await?,
+        Some(proxy) => connect::tunnel(url, &proxy, timeout_ms).await?,
+    })
+}
+
+/// The same within a time, for whoever does the rest otherwise.
+pub(crate) async fn connect_bare(url: &RealmUrl, timeout_ms: u64) -> Result<Stream, ConnectError> {
+    let opened = timeout(Duration::from_millis(timeout_ms), bare(url, timeout_ms)).await;
+    opened.unwrap_or_else(|_| Err(timed_out(url, timeout_ms)))
 }
 
 /// A connection to a proxy, with TLS where its address is `https`.

@@ -58,6 +58,12 @@ impl RealmUrl {
         &self.prefix
     }
 
+    /// The same without what a reverse proxy puts in front of the paths.
+    #[must_use]
+    pub(crate) fn without_prefix(&self) -> RealmUrl {
+        RealmUrl { prefix: String::new(), ..self.clone() }
+    }
+
     /// The path of `resource` (which begins with a slash) below `{prefix}/throughline/v1`.
     pub fn path(&self, resource: &str) -> String {
         format!("{}{ROOT}{resource}", self.prefix)

@@ -139,7 +139,12 @@ impl Connection {
         open::open(url, target, options).await
     }
 
-    fn new(stream: Stream, agreed: Option<Agreed>, leftover: &[u8], options: &ConnectionOptions) -> Connection {
+    pub(crate) fn new(
+        stream: Stream,
+        agreed: Option<Agreed>,
+        leftover: &[u8],
+        options: &ConnectionOptions,
+    ) -> Connection {
         let mut input = vec![0; READ_BYTES.max(leftover.len())].into_boxed_slice();
         if let Some(front) = input.get_mut(..leftover.len()) {
             front.copy_from_slice(leftover);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use throughline_client::doctor::IDLE_S_MAX;
 use throughline_client::{ChannelType, Eid, From, Options, RealmUrl, TRANSPORTS, Transport};
 use throughline_wire::event::{SAFE_INTEGER_MAX, TAG_BYTES_MAX, check_channel_name};
 
@@ -45,6 +46,39 @@ pub(crate) enum Command {
     Channel(Channel),
     /// Print a configuration for a proxy in front of a realm, or on the way to it; without a name, list what there is
     ProxyConfig(ProxyConfig),
+    /// Tell what the path to a realm does to each transport, and what to do about it
+    Doctor(Doctor),
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  throughline doctor https://realm.example.org
+  throughline doctor --proxy http://proxy.example.org:3128 http://realm.example.org:9000/live
+  throughline doctor --origin https://www.example.org --json | jq .findings
+
+Every transport is tried, every version of WebSocket, with TLS and without, through the forward proxy and past it. It takes
+as long as connections are left silent (--idle), or some seconds more where something swallows what is sent.
+
+Exit status:
+  0  sessions get through, over whatever transport
+  1  none gets through, or it could not be told
+  2  the command line makes no sense";
+
+#[derive(Args, Debug)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub(crate) struct Doctor {
+    /// The realm's address; without it, that of --url
+    #[arg(value_name = "URL")]
+    pub(crate) address: Option<RealmUrl>,
+    /// Print everything that was observed and found as a JSON object (docs/doctor.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Leave connections silent for so long; 0 leaves that out, and polls that are held long
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=IDLE_S_MAX))]
+    pub(crate) idle: u64,
+    /// Ask as a page of this origin does: SCHEME://HOST[:PORT]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) origin: Option<String>,
 }
 
 const PROXY_CONFIG_EXAMPLES: &str = "\
@@ -264,6 +298,17 @@ fn tag(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// An origin as browsers write it: nothing behind host and port.
+fn origin(text: &str) -> Result<String, String> {
+    let url: RealmUrl =
+        text.parse().map_err(|_| "expected SCHEME://HOST[:PORT], as https://www.example.org".to_owned())?;
+    if url.prefix().is_empty() && text.starts_with("http") {
+        Ok(url.to_string())
+    } else {
+        Err("expected http or https, and nothing behind the host and its port".to_owned())
+    }
+}
+
 fn position(text: &str) -> Result<From, String> {
     match text {
         "new" => Ok(From::New),
@@ -300,6 +345,23 @@ mod tests {
         assert_eq!((p.ttl, p.properties.len(), p.persistent, p.lines), (Some(5), 2, true, false));
         assert!(parse("publish prices --lines").is_ok());
         assert!(parse("publish prices 42 --lines").is_err());
+    }
+
+    #[test]
+    fn the_doctor_has_an_address_and_an_origin() {
+        let doctor = |line: &str| match parse(line).map(|arguments| arguments.command) {
+            Ok(Command::Doctor(doctor)) => Some(doctor),
+            _ => None,
+        };
+        let full = doctor("doctor https://h/p --idle 0 --origin https://www.test --json").unwrap();
+        assert_eq!((full.address.unwrap().to_string().as_str(), full.idle, full.json), ("https://h/p", 0, true));
+        assert_eq!(full.origin.as_deref(), Some("https://www.test"));
+        assert!(doctor("doctor").is_some_and(|doctor| doctor.address.is_none() && doctor.idle == 20));
+        for bad in
+            ["--origin www.test", "--origin https://www.test/page", "--origin ws://h", "--idle 3601", "--idle -1"]
+        {
+            assert!(doctor(&format!("doctor http://h {bad}")).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! The `throughline` command: serve a realm, publish to it, subscribe to it, administer its channels.
+//! The `throughline` command: serve a realm, publish to it, subscribe to it, administer its channels, examine the path
+//! to it.
 //!
 //! Data go to standard output, words to standard error. What each command does is in `docs/command-line.md`; the work is
 //! done by `throughline-server` and `throughline-client`.
 
 mod arguments;
 mod channel;
+mod doctor;
 mod failure;
 mod lines;
 mod output;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use throughline_client::{ProxyChoice, Route};
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Doctor};
 use failure::Failure;
 
 /// A realm makes and frees small values on several threads all the time; DEPENDENCIES.md says what that gains.
@@ -54,6 +56,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(text) if text == "none" => ProxyChoice::None,
         Some(text) => ProxyChoice::Url(text),
     };
+    // The doctor's own argument goes first.
+    let url = match &command {
+        Command::Doctor(Doctor { address: Some(address), .. }) => address.clone(),
+        _ => url,
+    };
     let url = url.through(Route::new(proxy, ca).map_err(Failure::usage)?);
     // Two threads: one reads and decodes while the other prints.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -61,6 +68,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let outcome = runtime.block_on(async {
         match command {
             Command::Serve(_) | Command::ProxyConfig(_) => Ok(()),
+            Command::Doctor(doctor) => doctor::run(&url, doctor).await,
             Command::Publish(publish) if publish.lines => lines::run(&url, publish).await,
             Command::Publish(publish) => publish::run(&url, publish).await,
             Command::Subscribe(subscribe) => subscribe::run(&url, subscribe).await,

@@ -88,7 +88,7 @@ export class Draft {
       ["authority", path.authority],
       ["prefix", path.prefix],
       ["proxy", observations.proxy ?? ""],
-      ["origin", observations.origin ?? ""],
+      ["origin", observations.origin ?? `${path.secure ? "https" : "http"}://${path.authority}`],
       ["detail", this.trial === undefined ? "" : words(this.trial)],
       ["status", answer === undefined ? "" : String(answer.status)],
       ["message", answer?.message ?? ""],

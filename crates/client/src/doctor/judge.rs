@@ -5,6 +5,7 @@
 mod answers;
 mod aside;
 mod draft;
+mod outcome;
 mod path;
 mod reach;
 mod verdict;
@@ -16,6 +17,8 @@ use super::catalogue::{Entry, catalogue};
 use super::observations::Observations;
 use draft::Draft;
 use path::Path;
+
+pub use outcome::outcome;
 
 /// What is made of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -269,7 +269,7 @@ fn page_gap(raw: RawGap) -> Result<PageGap, HttpError> {
 }
 
 /// The error object of section 9.4 in an answer of the realm, if it is one.
-pub(super) fn error_object(body: &[u8]) -> Option<ReplyError> {
+pub(crate) fn error_object(body: &[u8]) -> Option<ReplyError> {
     #[derive(Deserialize)]
     struct Raw {
         error: Inner,

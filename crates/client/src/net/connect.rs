@@ -7,7 +7,7 @@ use tokio_socks::tcp::Socks5Stream;
 use super::digest::Challenge;
 use super::route::Proxy;
 use super::{Stream, to_proxy};
-use crate::error::{ConnectError, excerpt};
+use crate::error::{self, ConnectError, ProxyAnswer, excerpt};
 use crate::url::RealmUrl;
 
 /// Longest head of a proxy's answer, bytes.
@@ -64,7 +64,7 @@ pub(super) async fn tunnel(url: &RealmUrl, proxy: &Proxy, timeout_ms: u64) -> Re
                 let before = authorization.is_some();
                 authorization = Some(credentials(proxy, &answer, &target, before)?);
             }
-            status => return Err(proxy.fault(refusal(status, url, &answer))),
+            status => return Err(proxy.refused(refusal(status, url, &answer), told(&answer))),
         }
         if answer.says_close() || !read_past(&mut stream, &answer).await {
             stream = to_proxy(url, proxy, timeout_ms).await?;
@@ -73,15 +73,29 @@ pub(super) async fn tunnel(url: &RealmUrl, proxy: &Proxy, timeout_ms: u64) -> Re
     Err(proxy.fault("it takes neither these credentials nor others of them; check user and password".to_owned()))
 }
 
+/// An answer for whoever wants to see it.
+fn told(answer: &Answer) -> ProxyAnswer {
+    let first = |name| answer.all(name).next().map(str::to_owned);
+    let challenges = answer.all("proxy-authenticate").map(str::to_owned).collect();
+    let answer = error::Answer {
+        status: answer.status,
+        server: first("server"),
+        via: first("via"),
+        body: excerpt(&answer.body),
+    };
+    ProxyAnswer { answer, challenges }
+}
+
 /// What to show to a proxy that asked for it.
 fn credentials(proxy: &Proxy, answer: &Answer, target: &str, before: bool) -> Result<String, ConnectError> {
     let wanted: Vec<_> = answer.all("proxy-authenticate").collect();
     let Some((user, password)) = &proxy.credentials else {
         let schemes = wanted.iter().filter_map(|value| value.split(' ').next()).collect::<Vec<_>>().join(", ");
-        return Err(proxy.fault(format!(
+        let fault = format!(
             "it wants credentials ({schemes}, status 407); give them as --proxy http://USER:PASSWORD@{}",
             proxy.authority()
-        )));
+        );
+        return Err(proxy.refused(fault, told(answer)));
     };
     let digest = wanted.iter().filter_map(|value| Challenge::parse(value)).max_by_key(Challenge::strength);
     if let Some(digest) = digest
@@ -91,14 +105,18 @@ fn credentials(proxy: &Proxy, answer: &Answer, target: &str, before: bool) -> Re
     }
     let basic = wanted.iter().any(|value| value.split(' ').next().is_some_and(|s| s.eq_ignore_ascii_case("basic")));
     if before {
-        return Err(proxy.fault("it does not take these credentials (status 407); check user and password".to_owned()));
+        let fault = "it does not take these credentials (status 407); check user and password".to_owned();
+        return Err(proxy.refused(fault, told(answer)));
     }
     match proxy.basic() {
         Some(value) if basic => Ok(value),
-        _ => Err(proxy.fault(format!(
-            "it wants credentials in a way that this client has not ({}); a local proxy that can may stand between",
-            wanted.join("; ")
-        ))),
+        _ => {
+            let fault = format!(
+                "it wants credentials in a way that this client has not ({}); a local proxy that can may stand between",
+                wanted.join("; ")
+            );
+            Err(proxy.refused(fault, told(answer)))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use url::Url;
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ProxyAnswer};
 use crate::url::RealmUrl;
 
 /// Whether there is a forward proxy.
@@ -73,6 +73,21 @@ impl Route {
         Ok(Route { tls: Arc::new(OnceLock::from(tls)), ..route })
     }
 
+    /// Host and port of the proxy on the way to a realm.
+    pub(crate) fn proxy_authority(&self, url: &RealmUrl) -> Result<Option<String>, ConnectError> {
+        Ok(self.proxy_for(url)?.map(|proxy| proxy.authority()))
+    }
+
+    /// Whether there are credentials for it.
+    pub(crate) fn shows_credentials(&self, url: &RealmUrl) -> bool {
+        matches!(self.proxy_for(url), Ok(Some(Proxy { credentials: Some(_), .. })))
+    }
+
+    /// Files of root certificates beside the system's.
+    pub(crate) fn roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
     pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, String> {
         if let Some(config) = self.tls.get() {
             return Ok(Arc::clone(config));
@@ -83,7 +98,7 @@ impl Route {
 
     /// The proxy on the way to a realm.
     pub(super) fn proxy_for(&self, url: &RealmUrl) -> Result<Option<Proxy>, ConnectError> {
-        let bad = |e: BadRoute| ConnectError::Proxy { proxy: "the proxy".to_owned(), fault: e.0 };
+        let bad = |e: BadRoute| ConnectError::Proxy { proxy: "the proxy".to_owned(), fault: e.0, answer: None };
         match &self.proxy {
             ProxyChoice::None => Ok(None),
             ProxyChoice::Url(text) => Proxy::parse(text).map(Some).map_err(bad),
@@ -156,7 +171,13 @@ impl Proxy {
     }
 
     pub(super) fn fault(&self, fault: String) -> ConnectError {
-        ConnectError::Proxy { proxy: format!("the proxy {}", self.authority()), fault }
+        ConnectError::Proxy { proxy: format!("the proxy {}", self.authority()), fault, answer: None }
+    }
+
+    /// The same with what it answered.
+    pub(super) fn refused(&self, fault: String, answer: ProxyAnswer) -> ConnectError {
+        let answer = Some(Box::new(answer));
+        ConnectError::Proxy { proxy: format!("the proxy {}", self.authority()), fault, answer }
     }
 }
 

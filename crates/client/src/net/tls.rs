@@ -14,9 +14,7 @@ use crate::error::ConnectError;
 
 /// Trusts the system's roots (or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`), and these.
 pub(super) fn config(roots: &[PathBuf]) -> Result<Arc<ClientConfig>, String> {
-    let mut store = RootCertStore::empty();
-    // What cannot be read there is as if it were not there: a connection that needs it says whom it does not trust.
-    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut store = system_roots();
     for path in roots {
         add(&mut store, path)?;
     }
@@ -28,7 +26,14 @@ pub(super) fn config(roots: &[PathBuf]) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-fn add(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
+/// What cannot be read there is as if it were not there: a connection that needs it says whom it does not trust.
+pub(super) fn system_roots() -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store
+}
+
+pub(super) fn add(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; root certificates in PEM are needed", path.display());
     let mut count = 0;
     for root in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {

@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
             ("authority", path.authority.clone()),
             ("prefix", path.prefix.clone()),
             ("proxy", path.observations.proxy.clone().unwrap_or_default()),
-            ("origin", path.observations.origin.clone().unwrap_or_default()),
+            ("origin", path.observations.origin.clone().unwrap_or_else(|| path.origin())),
             ("detail", self.trial.map(words).unwrap_or_default()),
             ("status", answer.map(|answer| answer.status.to_string()).unwrap_or_default()),
             ("message", answer.and_then(|answer| answer.message.clone()).unwrap_or_default()),

@@ -129,6 +129,11 @@ impl<'a> Path<'a> {
         self.trials().any(|trial| trial.what != "websocket" && trial.fault.is_none() && trial.what != "root")
     }
 
+    /// The origin of the realm's own pages at this address.
+    pub(super) fn origin(&self) -> String {
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+    }
+
     /// The address with this scheme.
     pub(super) fn with_scheme(&self, scheme: &str) -> String {
         format!("{scheme}://{}{}", self.authority, self.prefix)
