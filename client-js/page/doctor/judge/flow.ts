@@ -26,7 +26,7 @@ export function flow({ arrivals = [], size }: Trial): Flow {
   const [first, last] = [arrivals[0], arrivals.at(-1)];
   if (first === undefined || last === undefined || size === undefined) return LIVE;
   const usual = middle(arrivals.map(([, came]) => arrivals.filter(([, other]) => other === came).length)) ?? 1;
-  if (arrivals.length >= GROUP_MIN && usual === arrivals.length && first[1] >= last[0]) return { kind: "held" };
+  if (arrivals.length >= GROUP_MIN && first[1] >= last[0]) return { kind: "held" };
   const bytes = usual * size;
   if (usual >= GROUP_MIN && bytes >= BLOCK_BYTES_MIN) return { kind: "blocks", bytes };
   const taken = arrivals.map(([written, came]) => Math.max(0, came - written));
