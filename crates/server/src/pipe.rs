@@ -189,9 +189,10 @@ impl Far {
 pub(crate) struct Watch(Weak<RefCell<State>>);
 
 impl Watch {
-    /// True while the link is over and the client has not taken the rest.
+    /// True while the link is over and the client has not taken the rest: what left the pipe may still wait for the window
+    /// of its stream.
     pub(crate) fn is_left(&self) -> bool {
-        self.0.upgrade().is_some_and(|state| state.borrow().finished && !state.borrow().outgoing.is_empty())
+        self.0.upgrade().is_some_and(|state| state.borrow().finished && !state.borrow().closed)
     }
 }
 
@@ -298,6 +299,8 @@ mod tests {
         assert_eq!(pipe.read(&mut [0; 4]).unwrap(), 0);
         assert!(watch.is_left());
         assert_eq!(taken(&far), b"last");
+        assert!(watch.is_left(), "the client may not have it yet");
+        drop(far);
         assert!(!watch.is_left());
     }
 }

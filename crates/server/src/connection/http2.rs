@@ -46,8 +46,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_BYTES_MIN: usize = 12;
 /// Bytes of an answer that may wait for the window of its stream.
 const SEND_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that a client may send ahead of what is read, on one connection.
-const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes that a client may send ahead of what is read, on one stream.
+const STREAM_WINDOW_BYTES: u32 = 128 << 10;
+/// The same on one connection: streams of links that take nothing for now leave room for the others.
+const WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
 /// Bytes of an answer that are handed on at a time.
 const PART_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take to end a WebSocket that its link has ended.
@@ -90,7 +92,7 @@ pub(super) async fn serve(
         .max_concurrent_streams(u32::try_from(settings.streams_max).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BYTES_MAX)
         .initial_connection_window_size(WINDOW_BYTES)
-        .initial_stream_window_size(WINDOW_BYTES);
+        .initial_stream_window_size(STREAM_WINDOW_BYTES);
     if settings.websocket {
         builder.enable_connect_protocol();
     }

@@ -81,7 +81,7 @@ impl Replay {
 
     /// Gives the outcome of a write on, or ends the connection when the peer has taken nothing for too long: what waits
     /// for it would be held as long as it likes.
-    fn written(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn taken<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.behind.set(outcome.is_pending());
         if outcome.is_ready() {
             self.stalled = None;
@@ -128,7 +128,7 @@ impl AsyncRead for Replay {
 impl AsyncWrite for Replay {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.written(cx, outcome)
+        self.taken(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -137,7 +137,7 @@ impl AsyncWrite for Replay {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(cx, outcome)
+        self.taken(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -145,7 +145,9 @@ impl AsyncWrite for Replay {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // With TLS a write is taken whole, and what the socket has not taken of it waits here.
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.taken(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
