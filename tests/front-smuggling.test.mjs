@@ -70,6 +70,7 @@ const HEADS = {
   "bare LF everywhere": body("Content-Length: 5").replaceAll("\r\n", "\n"),
   "bare LF at the end of the head": `${POST}Content-Length: 5\r\n\nhello`,
   "bare CR": body("X: a\rContent-Length: 5"),
+  "bare CR at the end of a header": body("Content-Length: 5", "X: a\r"),
   "NUL in a value": body("Content-Length: 5", "X: a\0b"),
   "NUL in a name": body("Content-Length: 5", "X\0: a"),
   "header without a colon": body("Content-Length: 5", "rubbish"),

@@ -70,6 +70,8 @@ fn heads_that_can_be_read_in_two_ways_do_not_pass() {
         ("X: a\r\n\tTransfer-Encoding: chunked", Ambiguity::Fold),
         ("X: a\nContent-Length: 5", Ambiguity::LineEnd),
         ("X: a\rContent-Length: 5", Ambiguity::LineEnd),
+        ("X: a\r", Ambiguity::LineEnd),
+        ("X: a\r\r\nY: b", Ambiguity::LineEnd),
         ("X: a\0b", Ambiguity::Header),
         ("X\0: a", Ambiguity::Header),
         (": a", Ambiguity::Header),
@@ -95,6 +97,7 @@ fn heads_that_can_be_read_in_two_ways_do_not_pass() {
     for line in lines {
         assert_eq!(whole(&format!("{line}\r\nHost: a\r\n\r\n")).1, Some(Ambiguity::RequestLine), "{line:?}");
     }
+    assert_eq!(pass(b"GET /\xff HTTP/1.1\r\n\r\n", || usize::MAX).1, Some(Ambiguity::RequestLine));
     assert_eq!(whole("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").1, Some(Ambiguity::Encoding));
     assert_eq!(whole("GET / HTTP/1.1\nHost: a\n\n").1, Some(Ambiguity::LineEnd));
     assert_eq!(whole("GET / HTTP/1.1\r\nHost: a\r\n\n").1, Some(Ambiguity::LineEnd));

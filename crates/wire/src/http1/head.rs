@@ -59,12 +59,12 @@ fn checked(mut head: &[u8]) -> Result<Framing, Ambiguity> {
     while let Some(rest) = head.strip_prefix(b"\r\n") {
         head = rest;
     }
-    let lines = head.strip_suffix(b"\r\n\r\n").ok_or(Ambiguity::LineEnd)?;
-    let mut lines = lines.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let minor = check_request_line(lines.next().unwrap_or_default())?;
+    let lines = head.strip_suffix(b"\r\n").ok_or(Ambiguity::LineEnd)?;
+    let mut lines = lines.split_inclusive(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r\n"));
+    let minor = check_request_line(lines.next().flatten().ok_or(Ambiguity::LineEnd)?)?;
     let mut fields = Fields::default();
     for line in lines {
-        fields.take(line)?;
+        fields.take(line.ok_or(Ambiguity::LineEnd)?)?;
     }
     fields.framing(minor)
 }
@@ -80,7 +80,7 @@ fn check_request_line(line: &[u8]) -> Result<u8, Ambiguity> {
         return Err(Ambiguity::RequestLine);
     };
     let method = str::from_utf8(method).is_ok_and(is_token);
-    let target = !target.is_empty() && target.iter().all(|b| *b > b' ' && *b != 0x7f);
+    let target = !target.is_empty() && target.iter().all(|b| *b > b' ' && *b != 0x7f) && str::from_utf8(target).is_ok();
     match version {
         b"HTTP/1.1" if method && target => Ok(1),
         b"HTTP/1.0" if method && target => Ok(0),
