@@ -141,16 +141,25 @@ fn refusal(status: u16, url: &RealmUrl, answer: &Answer) -> String {
 /// Reads the head of an answer, and no byte of a tunnel that stays in it unseen.
 async fn read_answer(stream: &mut Stream) -> Result<Answer, String> {
     let mut bytes = Vec::with_capacity(1024);
+    let mut passed = 0;
     loop {
         let n = stream.read_buf(&mut bytes).await.map_err(|e| format!("it ended the connection: {e}"))?;
-        match parse(&bytes)? {
-            Some((answer, len)) if (100..200).contains(&answer.status) => drop(bytes.drain(..len)),
-            Some((answer, _)) => return Ok(answer),
-            None if n == 0 => return Err("it ended the connection without an answer to CONNECT".to_owned()),
-            None if bytes.len() > HEAD_BYTES_MAX => {
-                return Err(format!("the head of its answer has more than {HEAD_BYTES_MAX} bytes"));
+        loop {
+            match parse(&bytes)? {
+                Some((answer, len)) if (100..200).contains(&answer.status) => {
+                    // Interim answers count as well: there may be no end to them.
+                    passed += len;
+                    bytes.drain(..len);
+                }
+                Some((answer, _)) => return Ok(answer),
+                None => break,
             }
-            None => {}
+        }
+        if n == 0 {
+            return Err("it ended the connection without an answer to CONNECT".to_owned());
+        }
+        if passed + bytes.len() > HEAD_BYTES_MAX {
+            return Err(format!("the head of its answer has more than {HEAD_BYTES_MAX} bytes"));
         }
     }
 }
