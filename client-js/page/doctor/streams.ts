@@ -53,10 +53,20 @@ class Messages {
   }
 }
 
-function openStream(scene: Scene, kind: StreamKind, query: { readonly n: number; readonly gap: number; readonly size: number }): Wire {
+interface Query {
+  readonly n: number;
+  readonly gap: number;
+  readonly size: number;
+}
+
+function streamUrl(scene: Scene, kind: StreamKind, query: Query): string {
+  const origin = kind === "iframe" ? { origin: scene.means.origin } : {};
+  return addressOf(scene, "probe/stream", { type: kind, ...query, ...origin });
+}
+
+function openStream(scene: Scene, kind: StreamKind, query: Query): Wire {
   const { means } = scene;
-  const origin = kind === "iframe" ? { origin: means.origin } : {};
-  const url = addressOf(scene, "probe/stream", { type: kind, ...query, ...origin });
+  const url = streamUrl(scene, kind, query);
   return kind === "chunk" ? means.request(url) : kind === "sse" ? means.events(url) : means.frame(url);
 }
 
@@ -76,7 +86,8 @@ async function hear(wire: Wire, kind: StreamKind, count: number, within: number)
   const failed = (fault: string, detail?: string): Heard => ({ messages, head, head_ms, fault, detail });
   for (;;) {
     const happening = await wire.next(within);
-    if (happening === undefined) return failed(head_ms === undefined && messages.arrivals.length === 0 ? "silent" : "mute");
+    // A frame whose document was cut is not told of it: what had begun and did not end was cut.
+    if (happening === undefined) return failed(messages.arrivals.length > 0 ? "cut" : head_ms === undefined ? "silent" : "mute");
     const bad = head !== undefined && !isGood(head);
     if (happening.kind === "open") [head, head_ms] = [happening.head, happening.at];
     else if (happening.kind === "data") {
@@ -91,12 +102,21 @@ async function hear(wire: Wire, kind: StreamKind, count: number, within: number)
 
 /** A stream of small messages: whether they come one by one. */
 export async function stream(scene: Scene, kind: StreamKind): Promise<Trial> {
+  const made = await streamOf(scene, kind);
+  if (kind === "chunk" || (made.fault !== "failed" && made.fault !== "silent")) return made;
+  // Neither frames nor event sources say what was answered to them; a plain request for the same does.
+  const asked = await ask(scene, streamUrl(scene, kind, { n: 1, gap: 0, size: STREAM.size }));
+  if (asked.fault === "failed") return { ...made, fault: "failed" };
+  return asked.fault === "answered" ? { ...made, fault: "answered", answer: asked.answer } : made;
+}
+
+async function streamOf(scene: Scene, kind: StreamKind): Promise<Trial> {
   const wire = openStream(scene, kind, STREAM);
   try {
     const { messages, fault, detail, head, head_ms } = await hear(wire, kind, STREAM.n, STREAM.n * STREAM.gap + scene.limits.silent_ms);
     const { arrivals } = messages;
     const answer = head && answerOf(head, messages.said);
-    const after_ms = fault === undefined ? undefined : wire.elapsed;
+    const after_ms = fault === undefined ? undefined : fault === "cut" ? (arrivals.at(-1)?.[1] ?? wire.elapsed) : wire.elapsed;
     const made = trial(scene, "stream", kind, { fault, detail: fault === "cut" ? undefined : detail, answer, head_ms, after_ms });
     return { ...made, first_ms: arrivals[0]?.[1], size: STREAM.size, arrivals: arrivals.length > 0 ? arrivals : undefined };
   } finally {

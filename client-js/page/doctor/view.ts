@@ -41,7 +41,7 @@ export class Doctor {
     this.#table = new Table(this.#part("tried"));
     this.#report = new Report((id) => this.#part(id), url());
     this.#on("examine", () => void this.#examine());
-    this.#on("stop", () => this.#means?.stop());
+    this.#on("stop", () => this.#stop());
     this.#on("copy-json", () => void copy(this.#part("copy-json"), this.#json(), this.#part("json")));
     this.#on("save-json", () => this.#save());
     this.#part("silence").addEventListener("change", () => (this.#limits = { ...this.#limits, idle_s: Number(this.#choice.value) }));
@@ -62,21 +62,25 @@ export class Doctor {
   }
 
   async #examine(): Promise<void> {
-    if (this.#means !== undefined) return;
     const means = (this.#means = browserMeans(this.#sessions));
     const began = means.now();
     this.#busy(true);
     this.#table.reset();
     this.#report.hide();
-    let stopped = false;
-    this.#on("stop", () => (stopped = true), { once: true });
     const observations = await observe({ means, url: this.#url(), limits: this.#limits }, (progress) => this.#heard(progress));
+    const stopped = this.#means === undefined;
     this.#means = undefined;
-    means.stop();
     this.#busy(false);
     if (stopped) return this.#say("Stopped.");
     this.#say(`Done in ${Math.round((means.now() - began) / 1_000)} s.`);
     this.#show(observations, means.timing(INSPECT));
+  }
+
+  /** What is under way ends at once, and what it seems to have found is not believed. */
+  #stop(): void {
+    const means = this.#means;
+    this.#means = undefined;
+    means?.stop();
   }
 
   #show(observations: Observations, timing: Timing | undefined): void {
@@ -88,7 +92,7 @@ export class Doctor {
   }
 
   #heard(progress: Progress): void {
-    this.#table.heard(progress);
+    this.#table.heard(this.#means === undefined ? { ...progress, trials: [] } : progress);
     const bar = this.#part("examined");
     if (!(bar instanceof HTMLProgressElement)) return;
     bar.max = CHECKS.length;
@@ -98,13 +102,14 @@ export class Doctor {
 
   #busy(busy: boolean): void {
     delete this.#root.dataset["done"];
+    const held = document.activeElement?.id ?? "";
     this.#part("examine").toggleAttribute("disabled", busy);
     this.#part("silence").toggleAttribute("disabled", busy);
     for (const id of ["stop", "examined"]) this.#part(id).hidden = !busy;
     this.#part("examine").textContent = busy ? "Examining…" : "Examine again";
-    // A button that goes takes the focus with it.
-    if (!busy && document.activeElement === document.body) this.#part("examine").focus();
-    if (busy) this.#part("stop").focus();
+    // A button that goes leaves the focus to the one that comes.
+    const [goes, comes] = busy ? ["examine", "stop"] : ["stop", "examine"];
+    if (held === goes) this.#part(comes).focus();
   }
 
   #json(): string {
@@ -127,8 +132,8 @@ export class Doctor {
     return this.#part("silence") as HTMLSelectElement;
   }
 
-  #on(id: string, act: () => void, options?: AddEventListenerOptions): void {
-    this.#part(id).addEventListener("click", act, options);
+  #on(id: string, act: () => void): void {
+    this.#part(id).addEventListener("click", act);
   }
 
   #part(id: string): HTMLElement {

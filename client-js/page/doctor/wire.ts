@@ -59,7 +59,9 @@ export class Wire {
       });
       this.#wake = undefined;
     }
-    return this.#heard.shift();
+    const [first] = this.#heard;
+    // What never ends has its time too.
+    return first === undefined || first.at > until ? undefined : this.#heard.shift();
   }
 
   /** Milliseconds since the wire began. */

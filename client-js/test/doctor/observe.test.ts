@@ -120,6 +120,31 @@ test.each([
   expect(outcomes(outcome)).toMatchObject({ chunk: words, sse: words, iframe: words, websocket: "works", poll: "works" });
 });
 
+test("a frame that fails: a plain request for the same tells why", async () => {
+  const network = new Network();
+  const { stream } = network.acts;
+  network.acts["stream"] = (wire, url, ask) => {
+    if (url.searchParams.get("type") !== "iframe") return stream?.(wire, url, ask);
+    if (url.searchParams.get("n") !== "1") return wire.end(false);
+    return network.answer(wire, { error: { code: "bad_origin", message: "not allowed" } }, 403);
+  };
+  const outcome = await examine(network);
+  expect(outcome.codes).toEqual(["origin-refused"]);
+  expect(outcome.findings[0]?.transports).toEqual(["iframe"]);
+});
+
+test("a frame that is cut, which nobody tells it: what had begun and does not end", async () => {
+  const network = new Network();
+  const { stream } = network.acts;
+  network.acts["stream"] = async (wire, url, ask) => {
+    if (url.searchParams.get("type") !== "iframe") return stream?.(wire, url, ask);
+    await network.pass(20);
+    wire.data(JSON.stringify({ type: "probe", n: 1, at: 0 }));
+  };
+  const outcome = await examine(network);
+  expect(outcome.codes).toEqual(["stream-cut"]);
+});
+
 test("silence that is not survived", async () => {
   const network = new Network();
   network.acts["socket"] = async (wire) => {

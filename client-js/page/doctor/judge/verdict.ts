@@ -7,18 +7,22 @@ import type { Path, Transport } from "./path.js";
 const text = (name: string): string => catalogue.verdicts[name] ?? "";
 
 export function verdict(path: Path, found: readonly Found[]): string {
-  const because = (transport: Transport | undefined): string => {
+  const because = (transport: Transport | undefined): string | undefined => {
     for (const { entry, draft } of found) {
       const concerns = transport === undefined || draft.transports.includes(transport);
       if (entry.because !== undefined && concerns && !draft.aside) return draft.fill(path, entry.because);
     }
-    return text("unknown");
+    return undefined;
   };
   const { works, fails } = path;
-  if (works.length === 0) return text(fails.length === 0 ? "unclear" : "none").replaceAll("{url}", path.observations.url).replaceAll("{because}", because(fails[0]));
+  if (works.length === 0) {
+    const reasons = [...fails, undefined].map(because);
+    const reason = reasons.find((one) => one !== undefined) ?? text("unknown");
+    return text(fails.length === 0 ? "unclear" : "none").replaceAll("{url}", path.observations.url).replaceAll("{because}", reason);
+  }
   const groups = new Map<string, Transport[]>();
   for (const transport of fails) {
-    const reason = because(transport);
+    const reason = because(transport) ?? text("unknown");
     groups.set(reason, [...(groups.get(reason) ?? []), transport]);
   }
   const clauses = [...groups].map(([reason, transports]) => {

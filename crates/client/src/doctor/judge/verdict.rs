@@ -10,22 +10,23 @@ type Found<'a> = (Severity, usize, &'static Entry, Draft<'a>);
 pub(super) fn verdict(path: &Path<'_>, found: &[Found<'_>]) -> String {
     let text = |name: &str| catalogue().verdicts.get(name).cloned().unwrap_or_default();
     let because = |transport: Option<&str>| {
-        let reason = found.iter().find_map(|(_, _, entry, draft)| {
+        found.iter().find_map(|(_, _, entry, draft)| {
             let concerns = transport.is_none_or(|transport| draft.transports.contains(&transport));
             let because = entry.because.as_ref().filter(|_| concerns && !draft.aside)?;
             Some(draft.fill(path, because))
-        });
-        reason.unwrap_or_else(|| text("unknown"))
+        })
     };
+    let unknown = || text("unknown");
     let works = path.works();
     if works.is_empty() {
-        let reason = because(path.fails().first().copied());
+        let reasons = path.fails().into_iter().map(Some).chain([None]);
+        let reason = reasons.into_iter().find_map(because).unwrap_or_else(unknown);
         let form = if path.fails().is_empty() { "unclear" } else { "none" };
         return text(form).replace("{url}", &path.observations.url).replace("{because}", &reason);
     }
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for transport in path.fails() {
-        let reason = because(Some(transport));
+        let reason = because(Some(transport)).unwrap_or_else(unknown);
         match groups.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, names)) => names.push(transport),
             None => groups.push((reason, vec![transport])),
