@@ -130,3 +130,66 @@ async function reach(page, id) {
   }
   assert.fail(`60 presses of Tab do not reach #${id}`);
 }
+
+for (const name of ["chromium", "firefox"]) {
+  test(`the page carries the session over the transport that a person picks, and misses nothing: ${name}`, async () => {
+    const channel = `picked-${name}`;
+    const page = await open(name, `#channel=${channel}&from=all`);
+    const picks = ["long-poll", "http-stream", "jsonp-poll", "iframe-stream", "event-source", "websocket", ""];
+    for (const pick of picks) {
+      await page.click(`#transports input[value="${pick}"]`);
+      const live = await page.waitForFunction(
+        (wanted) => {
+          const shown = document.querySelector("#transports label[data-live] input")?.value;
+          return document.querySelector("#state").dataset.state === "open" && (wanted === "" ? shown : shown === wanted && shown);
+        },
+        {},
+        pick,
+      );
+      assert.equal(await page.$eval("#transport", (shown) => shown.textContent), await live.jsonValue());
+      await realm.cli(["publish", channel, `over ${pick || "any"}.`]);
+      await shown(page, `over ${pick || "any"}.`);
+    }
+    const rows = await shown(page, "over any.");
+    assert.deepEqual(rows.map(([, text]) => /over (.*)\./.exec(text)[1]), picks.map((pick) => pick || "any"));
+    assert.equal(await page.$$eval("#events [data-gap]", (gaps) => gaps.length), 0);
+    await page.close();
+  });
+
+  test(`tabs that share a session have one link between them: ${name}`, async () => {
+    browsers[`${name} `] ??= await launch(name);
+    const channel = `shared-${name}`;
+    const alone = await Realm.start();
+    const tabs = [];
+    for (let tab = 0; tab < 3; tab++) {
+      const page = await browsers[`${name} `].newPage();
+      await page.goto(`${alone.url}/healthz`);
+      await page.evaluate(async (script, wanted) => {
+        const { connect } = await import(script);
+        globalThis.heard = [];
+        globalThis.session = connect({ shared: true });
+        session.subscribe(wanted, ({ data }) => heard.push(data), { from: "all" });
+      }, alone.address("client-shared.js"), channel);
+      await page.waitForFunction(() => session.state === "open");
+      tabs.push(page);
+    }
+    await Promise.all(tabs.map((page, at) => page.evaluate((wanted, text) => session.publish(wanted, text), channel, `by tab ${at}`)));
+    const heard = [];
+    for (const page of tabs) {
+      await page.waitForFunction(() => heard.length === 3);
+      heard.push(await page.evaluate(() => heard));
+    }
+    assert.deepEqual([...heard[0]].sort(), ["by tab 0", "by tab 1", "by tab 2"]);
+    assert.deepEqual(heard[1], heard[0]);
+    assert.deepEqual(heard[2], heard[0]);
+    assert.equal(await links(alone), 1);
+    for (const page of tabs) await page.close();
+    await alone.end();
+  });
+}
+
+/** Links that are open at a realm. */
+async function links({ url }) {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return [...text.matchAll(/^throughline_links_open\{[^}]*\} (\d+)$/gm)].reduce((sum, [, open]) => sum + Number(open), 0);
+}
