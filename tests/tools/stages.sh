@@ -151,7 +151,7 @@ stage_front() {
 }
 
 stage_browsers() {
-    system_tests tests/page tests/main-job tests/http2-browser
+    system_tests tests/page tests/doctor-page tests/main-job tests/http2-browser
 }
 
 stage_transports() {
