@@ -142,7 +142,7 @@ stage_tls() {
 
 # The doctor on broken paths, compared with golden files; `UPDATE=1` writes them.
 stage_doctor() {
-    system_tests tests/doctor
+    system_tests tests/doctor tests/doctor-page
 }
 
 # What the realm believes of whom, and what it refuses before anything is asked of it.
@@ -151,7 +151,7 @@ stage_front() {
 }
 
 stage_browsers() {
-    system_tests tests/page tests/doctor-page tests/main-job tests/http2-browser
+    system_tests tests/page tests/main-job tests/http2-browser
 }
 
 stage_transports() {
