@@ -21,9 +21,8 @@ const ip = (...args) => execFileSync("ip", args, { stdio: "pipe" });
 
 /** Two network namespaces with a link between them: `inside` for clients, `gate` for what is on their way and for the realm. */
 export class Gate {
-  /** `port` is taken from clients and led to `intercept`, whoever they meant to reach. */
-  constructor(port, intercept) {
-    if (process.getuid() !== 0) throw new Error("transparent interception needs a network namespace, which only root can make: run this as root");
+  constructor() {
+    if (process.getuid() !== 0) throw new Error("what takes or drops connections unasked needs a network namespace, which only root can make: run this as root");
     gates += 1;
     const name = `throughline-${process.pid}-${gates}`;
     Object.assign(this, { inside: `${name}-inside`, gate: `${name}-gate` });
@@ -42,10 +41,34 @@ export class Gate {
     ip("-n", this.inside, "link", "set", "out", "up");
     ip("-n", this.gate, "link", "set", "in", "up");
     ip("-n", this.inside, "route", "add", "default", "via", `${NET}.1.1`);
-    const [command, ...args] = [...this.at("gate"), "nft", "-f", "-"];
-    const chain = ["type nat hook prerouting priority dstnat", `iifname "in" tcp dport ${port} redirect to :${intercept}`];
-    const input = `table ip throughline {\n chain taken {\n${chain.join("\n")}\n}\n}\n`;
-    execFileSync(command, args, { input, stdio: "pipe" });
+  }
+
+  /** `port` is taken from clients and led to `intercept`, whoever they meant to reach. */
+  take(port, intercept) {
+    this.rules({ taken: ["type nat hook prerouting priority dstnat", `iifname "in" tcp dport ${port} redirect to :${intercept}`] });
+  }
+
+  /** Flows that were silent for so many seconds are forgotten: what comes on them then is dropped without a word. */
+  forget(seconds) {
+    const drop = "ct state invalid drop";
+    this.rules({ up: ["type filter hook input priority 0", drop], down: ["type filter hook output priority 0", drop] });
+    const settings = [`timeout_established=${seconds}`, "loose=0"].map((setting) => `net.netfilter.nf_conntrack_tcp_${setting}`);
+    this.run("sysctl", ["-qw", ...settings]);
+  }
+
+  /** Forgets all flows. */
+  flush() {
+    this.run("conntrack", ["-F"]);
+  }
+
+  run(command, args, options) {
+    const [file, ...rest] = [...this.at("gate"), command, ...args];
+    execFileSync(file, rest, { stdio: "pipe", ...options });
+  }
+
+  rules(chains) {
+    const lines = Object.entries(chains).map(([name, chain]) => ` chain ${name} {\n${chain.join("\n")}\n}\n`);
+    this.run("nft", ["-f", "-"], { input: `table ip throughline {\n${lines.join("")}}\n` });
   }
 
   /** What to put before a command that is to run `inside` or at the `gate`. */

@@ -1,6 +1,8 @@
 // Proxies with the configurations that `throughline proxy-config` prints, and with those that distributions ship.
 
-import { chmodSync, mkdtempSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -9,7 +11,7 @@ import { Program, binary, run } from "./processes.mjs";
 import { ADDED, CONFIGS, INTERCEPT, NAME, USER } from "./proxy-configs.mjs";
 
 /** What tests/requirements.txt asks for, as ./test installs it. */
-const PACKAGES = join(process.env.CARGO_TARGET_DIR ?? "target", "test-venv");
+export const PACKAGES = join(process.env.CARGO_TARGET_DIR ?? "target", "test-venv");
 
 /** How each program is run with a configuration file. */
 const COMMANDS = {
@@ -37,7 +39,26 @@ const COMMANDS = {
     return [join(PACKAGES, "bin", "traefik"), [...where, ...quiet]];
   },
   tinyproxy: (file) => ["/usr/bin/tinyproxy", ["-d", "-c", file]],
+  privoxy: (file) => ["/usr/sbin/privoxy", ["--no-daemon", file]],
+  microsocks: (file, folder, port) => ["/usr/bin/microsocks", ["-i", "127.0.0.1", "-p", String(port)]],
 };
+
+/** Resolves when the realm answers at a proxy's address with a certificate that is good, as long as `program` runs. */
+function healthy(url, ca, program) {
+  const { get } = url.startsWith("https") ? https : http;
+  return new Promise((resolve, reject) => {
+    const attempt = () => {
+      if (program.exit !== undefined) return reject(new Error(`${program.command} ended with ${program.exit}\n${program.stderr}`));
+      const again = () => setTimeout(attempt, 20);
+      const request = get(url, { ca: readFileSync(ca), agent: false }, (answer) => {
+        answer.resume();
+        answer.once("end", answer.statusCode === 200 ? resolve : again);
+      });
+      request.once("error", again);
+    };
+    attempt();
+  });
+}
 
 /** A proxy of a row of the table. */
 export class Proxied {
@@ -48,6 +69,7 @@ export class Proxied {
 
   async start() {
     const { row, upstream, certificate } = this;
+    if (row.forgets) return this.gate.forget(row.forgets);
     this.folder = mkdtempSync(join(tmpdir(), `throughline-${row.name.replace(/\W+/g, "-")}-`));
     // Proxies give up being root, and still have files here.
     chmodSync(this.folder, 0o755);
@@ -66,6 +88,8 @@ export class Proxied {
     }
     writeFileSync(this.file, this.text + (row.added ?? "") + (ADDED[row.program]?.(this.folder) ?? ""));
     await this.up();
+    // Some listen before they have read their routes and certificates. After a restart that is for the clients to bear.
+    if (!row.forward && !this.gate) await healthy(`${this.url}/healthz`, certificate.root, this.running);
   }
 
   async up() {
@@ -81,6 +105,7 @@ export class Proxied {
   }
 
   async restart() {
+    if (this.row.forgets) return this.gate.flush();
     await this.running.kill("SIGTERM");
     await this.up();
   }
@@ -94,7 +119,7 @@ export class Proxied {
 
   /** The forward proxy, as browsers are told of it. */
   get proxy() {
-    return this.row.forward ? `http://127.0.0.1:${this.port}` : undefined;
+    return this.row.forward ? `${this.row.scheme ?? "http"}://127.0.0.1:${this.port}` : undefined;
   }
 
   /** The forward proxy with what it asks for, as the command line is told of it. */

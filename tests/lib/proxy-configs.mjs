@@ -58,6 +58,12 @@ const inspecting = ({ folder, inspection, root, upstream }, ...ports) => {
   ].join("\n");
 };
 
+const privoxy = (folder, port) =>
+  readFileSync("/etc/privoxy/config", "utf8")
+    .replace(/^listen-address.*$/gm, "")
+    .replace(/^logdir.*$/m, `logdir ${folder}`)
+    .concat(`\nlisten-address 127.0.0.1:${port}\n`);
+
 /** The realm's name where TLS is inspected: Squid 5 makes no certificates for addresses. */
 export const NAME = "realm.test";
 /** The port to which a gate leads what it takes. */
@@ -102,6 +108,16 @@ proxy.server = ("" => (("host" => "${host}", "port" => ${to})))\n`;
   "squid-intercepting": ({ port }) => taking(port),
   "squid-intercepting-upgrades": ({ port }) => taking(port) + UPGRADES,
   "squid-intercepting-tls": (way) => inspecting(way, `http_port 127.0.0.1:${way.port}`, `https_port ${INTERCEPT} intercept`),
+  // What clients say to the proxy is under TLS of its own.
+  "squid-secure": ({ port, both }) => squid(port).replace(/^http_port (.*)/, `https_port $1 tls-cert=${both}`),
+  // Debian's own files, but for where it listens: by them a browser's pages are read to their end before they are passed on.
+  privoxy: ({ folder, port }) => privoxy(folder, port),
+  "privoxy-443": ({ folder, port }) => {
+    writeFileSync(join(folder, "tunnels.action"), "{+limit-connect{443}}\n/\n");
+    return `${privoxy(folder, port)}actionsfile ${folder}/tunnels.action\n`;
+  },
+  // It has no file.
+  microsocks: () => "",
   tinyproxy: ({ port }) => `Port ${port}\nListen 127.0.0.1\nTimeout 600\nAllow 127.0.0.1\nConnectPort 443\nConnectPort 563\n`,
 };
 

@@ -4,7 +4,8 @@
 // proxy-configs.mjs. `upgrades`: WebSocket passes. `forward`: clients are told of it. `secure`: the realm is the one with TLS on
 // port 443. `inspects`: it breaks TLS open. `intercepts`: it takes connections to this port unasked. `browser`: another than
 // Chromium. `without`: what is taken out of the printed configuration; `added`: lines behind it. `asks`: it wants to know who it
-// is. `refuses`: what the command line has to say where nothing can pass.
+// is. `scheme`: how a forward proxy is spoken to, when not by HTTP. `forgets`: no program but a firewall, which drops what comes on flows
+// that were silent for so many seconds. `refuses`: what the command line has to say where nothing can pass.
 
 export const ROWS = [
   { name: "nginx", program: "nginx", config: "nginx", upgrades: true },
@@ -32,6 +33,8 @@ export const ROWS = [
   { name: "Traefik", program: "traefik", config: "traefik", upgrades: true },
   { name: "Traefik, TLS, prefix", program: "traefik", config: "traefik", tls: true, prefix: "/live", upgrades: true },
   { name: "nginx, TLS, Firefox", program: "nginx", config: "nginx", tls: true, browser: "firefox", upgrades: true },
+  { name: "nginx, WebKitGTK", program: "nginx", config: "nginx", browser: "webkit", upgrades: true },
+  { name: "nginx as shipped, WebKitGTK", program: "nginx", text: "nginx", browser: "webkit" },
   { name: "nginx as shipped", program: "nginx", text: "nginx" },
   { name: "Apache without upgrade", program: "apache", text: "apache" },
   { name: "Apache, HTTP/1.0", program: "apache", text: "apache-http10" },
@@ -97,6 +100,12 @@ export const ROWS = [
   },
   { name: "Apache, forward", program: "apache", config: "apache-forward", forward: true, upgrades: true },
   { name: "Apache, forward, realm with TLS on 443", program: "apache", config: "apache-forward", forward: true, secure: true, upgrades: true },
+  { name: "Squid, TLS to the proxy", program: "squid", text: "squid-secure", forward: true, scheme: "https", upgrades: true },
+  { name: "microsocks, SOCKS 5", program: "microsocks", text: "microsocks", forward: true, scheme: "socks5", upgrades: true },
+  { name: "microsocks, SOCKS 5, realm with TLS on 443", program: "microsocks", text: "microsocks", forward: true, scheme: "socks5", secure: true, upgrades: true },
+  { name: "Privoxy as shipped", program: "privoxy", text: "privoxy", forward: true, upgrades: true },
+  { name: "Privoxy, tunnels to 443 only", program: "privoxy", text: "privoxy-443", forward: true },
+  { name: "A firewall that forgets flows silent for 20 s", forgets: 20, upgrades: true },
   { name: "tinyproxy, realm on another port", program: "tinyproxy", text: "tinyproxy", forward: true },
   { name: "tinyproxy, realm with TLS on 443", program: "tinyproxy", text: "tinyproxy", forward: true, secure: true, upgrades: true },
 ];

@@ -133,7 +133,7 @@ stage_legacy() {
 
 # Real proxies, as Debian has them.
 stage_proxies() {
-    system_tests tests/proxies
+    system_tests tests/proxy-config tests/proxies
 }
 
 stage_tls() {
