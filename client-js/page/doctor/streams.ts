@@ -87,7 +87,8 @@ async function hear(wire: Wire, kind: StreamKind, count: number, within: number)
   for (;;) {
     const happening = await wire.next(within);
     // A frame whose document was cut is not told of it: what had begun and did not end was cut.
-    if (happening === undefined) return failed(messages.arrivals.length > 0 ? "cut" : head_ms === undefined ? "silent" : "mute");
+    if (happening === undefined && kind === "iframe" && messages.arrivals.length > 0) return failed("cut");
+    if (happening === undefined) return failed(head_ms === undefined && messages.arrivals.length === 0 ? "silent" : "mute");
     const bad = head !== undefined && !isGood(head);
     if (happening.kind === "open") [head, head_ms] = [happening.head, happening.at];
     else if (happening.kind === "data") {
