@@ -83,7 +83,9 @@ impl Source {
             false => Told::default(),
         };
         let public = config.public_url.as_ref();
-        let implied = public.filter(|_| self.trusted).map(|url| url.host().to_owned());
+        // A name that is none of the realm's is not made one of them by a proxy that passes it on as it came.
+        let implied = public.filter(|_| self.trusted && config.origins.is_own_host(&own));
+        let implied = implied.map(|url| url.host().to_owned());
         let host = told.host.or(implied).unwrap_or(own);
         let public = public.filter(|url| host.eq_ignore_ascii_case(url.host()));
         let client = Client {
@@ -200,5 +202,11 @@ mod tests {
             Err(Refused::UnknownHost("evil.example".into()))
         );
         assert!(ask(named, "192.0.2.1", &[("Host", "Realm.example:9000")]).is_ok());
+        let public = format!("public_url = \"https://live.example\"\n{TRUST}{named}");
+        assert_eq!(
+            ask(&public, "10.0.0.1", &[("Host", "evil.example")]),
+            Err(Refused::UnknownHost("evil.example".into()))
+        );
+        assert_eq!(ask(&public, "10.0.0.1", &[("Host", "realm.example")]).map(|c| c.host), Ok("live.example".into()));
     }
 }

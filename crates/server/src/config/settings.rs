@@ -205,7 +205,8 @@ settings! {
         /// The realm's own host names. When there are any, a request for another `Host` is refused with 421 `unknown_host`. A site
         /// can make its own name lead to a realm in its visitor's network (DNS rebinding), and its pages would be the realm's
         /// own: list the names where the realm is not meant for everybody who can reach it. The name in `public_url` is added;
-        /// addresses and `localhost` need not be listed, since no site can bear these names. Empty means any name.
+        /// addresses and `localhost` need not be listed, since no site can bear these names. A proxy that writes a name of its own into
+        /// `Host` needs that name listed. Empty means any name.
         hosts: Vec<HostName> = "[]", Rule::Hosts, "[\"realm.example.com\"]";
     }
 
