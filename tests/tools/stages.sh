@@ -72,6 +72,15 @@ stage_needs() {
     at_least 3.11 python3 --version
 }
 
+# What the stages below need, so that those that run side by side install nothing.
+stage_packages() {
+    debian_packages
+    python_packages
+    npm_packages tests
+    npm_packages tests/legacy --ignore-scripts
+    npm_packages client-js
+}
+
 stage_fmt() {
     cargo fmt --all --check
 }
