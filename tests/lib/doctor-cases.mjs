@@ -140,5 +140,7 @@ export function settled(text) {
     .replaceAll(/Via: ([\d.]+) \S+ \((squid|tinyproxy|Varnish)[^)]*\)/g, "Via: $1 MACHINE ($2)")
     .replaceAll(/(nginx|squid|tinyproxy|lighttpd|Apache|Varnish)\/[\d.]+/g, "$1/VERSION")
     .replaceAll(/ \((Debian|Unix)\)/g, "")
+    // The realm tells the letter case of names only as far as it knows it.
+    .replaceAll(/(?<=headers of requests: ).*/g, (changes) => changes.toLowerCase())
     .replaceAll(/blocks of about \d+ bytes/g, "blocks of about N bytes");
 }
