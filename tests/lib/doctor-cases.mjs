@@ -12,6 +12,7 @@ import { ROWS } from "./proxy-rows.mjs";
 
 /** Seconds of silence that are tried where silence is the matter; elsewhere none. */
 const SILENCE = ["--idle", "4"];
+const SHORT_SILENCE = ["--idle", "1"];
 
 const hostOf = (url) => new URL(url).host;
 
@@ -72,11 +73,11 @@ const foreign = (name, make) => ({
 export const CASES = [
   straight("healthy", ({ realms }) => [realms.open.url, ...SILENCE]),
   straight("healthy-tls", ({ realms, issued }) => [realms.secure.url, "--ca", issued.root]),
-  boxed("refuse"),
+  boxed("refuse", {}, SHORT_SILENCE),
   boxed("reset"),
   boxed("black-hole"),
   boxed("cut"),
-  boxed("swallow"),
+  boxed("swallow", {}, SHORT_SILENCE),
   { ...boxed("deaf"), status: 1 },
   boxed("frames-then-cut", { frames: 2 }),
   boxed("buffer-end"),
@@ -84,7 +85,7 @@ export const CASES = [
   boxed("stream-cut", { cutMs: 2_000 }),
   boxed("idle-drop", { idleMs: 2_000 }, SILENCE),
   boxed("http10"),
-  boxed("strip"),
+  boxed("strip", {}, SHORT_SILENCE),
   boxed("small-only"),
   { ...boxed("down"), status: 1 },
   proxied("nginx as shipped"),

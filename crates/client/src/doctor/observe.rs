@@ -143,8 +143,15 @@ async fn examine(way: Way, own: bool, idle_s: u64, out: UnboundedSender<Trial>) 
         }
     }
     while let Some(Ok(trial)) = trials.join_next().await {
-        let _ = out.send(trial);
+        if trial.what != "idle" || has_begun(&trial) {
+            let _ = out.send(trial);
+        }
     }
+}
+
+/// Whether anything came before the silence: where it did not, the other trials tell why.
+fn has_begun(trial: &Trial) -> bool {
+    trial.first_ms.is_some()
 }
 
 /// Faults after which no other request on the way is of use.

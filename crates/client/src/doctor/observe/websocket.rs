@@ -88,6 +88,7 @@ pub(super) async fn idle(way: Way, idle_s: u64) -> Trial {
     };
     let waited = async {
         socket.recv().await?;
+        trial.first_ms = Some(ms_since(begin));
         let rest = Instant::now() + Duration::from_secs(idle_s);
         sleep_until(rest).await;
         echo(&mut socket).await.map(drop)
