@@ -8,6 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::*;
 use throughline_engine::store::{Store, StoreError};
@@ -19,16 +20,22 @@ const MIB: u64 = 1024 * 1024;
 /// A file system in memory, unmounted when dropped.
 struct SmallDisk {
     dir: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One disk at a time: a process that another test starts holds copies of all open files until it runs its program, and with
+/// them the lock of a store that is opened again at that moment.
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl SmallDisk {
     fn new(mib: u64) -> SmallDisk {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "none"]).arg(dir.path());
         let mounted = mount.output().is_ok_and(|o| o.status.success());
         assert!(mounted, "mounting a tmpfs failed: run this test as root, or with the capability SYS_ADMIN");
-        SmallDisk { dir }
+        SmallDisk { dir, _alone: alone }
     }
 
     fn path(&self) -> PathBuf {
