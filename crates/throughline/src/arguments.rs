@@ -76,7 +76,7 @@ pub(crate) struct Doctor {
     /// Leave connections silent for so long; 0 leaves that out, and polls that are held long
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=IDLE_S_MAX))]
     pub(crate) idle: u64,
-    /// Ask as a page of this origin does: SCHEME://HOST[:PORT]
+    /// Ask as a page of this origin does: SCHEME://HOST, and :PORT where it is not the usual one
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) origin: Option<String>,
 }
