@@ -50,7 +50,7 @@ function healthy(url, ca, program) {
     const attempt = () => {
       if (program.exit !== undefined) return reject(new Error(`${program.command} ended with ${program.exit}\n${program.stderr}`));
       const again = () => setTimeout(attempt, 20);
-      const request = get(url, { ca: readFileSync(ca), agent: false }, (answer) => {
+      const request = get(url, { ca: ca && readFileSync(ca), agent: false }, (answer) => {
         answer.resume();
         answer.once("end", answer.statusCode === 200 ? resolve : again);
       });
