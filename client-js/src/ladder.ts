@@ -115,10 +115,7 @@ export class Ladder implements Steering {
   }
 
   begin(now: number): void {
-    if (this.#live !== undefined) return;
-    const proved = [...this.#runners.values()].find((runner) => runner.provedUntil !== undefined);
-    if (proved !== undefined) return this.#adopt(now, proved);
-    this.#startRound(now);
+    if (this.#live === undefined) this.#seek(now);
   }
 
   proved(now: number, id: number): void {
@@ -155,7 +152,7 @@ export class Ladder implements Steering {
   suspect(now: number): void {
     if (this.#live === undefined || this.#suspected) return;
     this.#suspected = true;
-    this.#startRound(now);
+    this.#seek(now);
   }
 
   calm(): void {
@@ -274,7 +271,10 @@ export class Ladder implements Steering {
 
   // Rounds.
 
-  #startRound(now: number): void {
+  /** Probation is for those who have something: a candidate that is proven is adopted, or else one is looked for. */
+  #seek(now: number): void {
+    const proved = [...this.#runners.values()].find((runner) => runner.provedUntil !== undefined);
+    if (proved !== undefined) return this.#adopt(now, proved);
     if (this.#round !== undefined) return;
     if (this.#failedRounds >= ROUNDS_WIDE && !this.#spare(now)) this.#spaced = true;
     const list = this.#eligible(now);
@@ -325,7 +325,7 @@ export class Ladder implements Steering {
     if (round === undefined) return Infinity;
     const runners = [...this.#runners.values()];
     const left = round.list.some((transport) => !round.tried.has(transport));
-    if (runners.some(({ provedUntil }) => provedUntil !== undefined) || (!left && runners.length > 0)) return Infinity;
+    if (!left && runners.length > 0) return Infinity;
     const youngest = Math.max(-Infinity, ...runners.map(({ startedAt }) => startedAt));
     const due = Math.min(youngest + this.#delay(), this.#besideAt(round));
     if (!left) return due;

@@ -143,13 +143,8 @@ impl Ladder {
 
     /// The session has no link and wants one.
     pub fn begin(&mut self, now: u64) {
-        if self.live.is_some() {
-            return;
-        }
-        let proven = self.runners.iter().find(|(_, r)| !matches!(r.stage, Stage::Proving));
-        match proven.map(|(attempt, _)| *attempt) {
-            Some(attempt) => self.adopt(now, attempt),
-            None => self.start_round(now),
+        if self.live.is_none() {
+            self.seek(now);
         }
     }
 
@@ -208,7 +203,7 @@ impl Ladder {
     pub fn suspect(&mut self, now: u64) {
         if self.live.is_some() && !self.suspected {
             self.suspected = true;
-            self.start_round(now);
+            self.seek(now);
         }
     }
 
@@ -345,8 +340,12 @@ impl Ladder {
         self.rotate_at = age.map(|age| started.saturating_add(age));
     }
 
-    fn start_round(&mut self, now: u64) {
-        if self.round.is_none() {
+    /// Probation is for those who have something: a candidate that is proven is adopted, or else one is looked for.
+    fn seek(&mut self, now: u64) {
+        let proven = self.runners.iter().find(|(_, r)| !matches!(r.stage, Stage::Proving));
+        if let Some(attempt) = proven.map(|(attempt, _)| *attempt) {
+            self.adopt(now, attempt);
+        } else if self.round.is_none() {
             let running = self.runners.values().map(|r| r.transport).collect();
             let scarce = self.permits.left(now) <= RESERVE;
             self.spaced |= scarce && self.failed_rounds >= ROUNDS_WIDE;
@@ -372,9 +371,6 @@ impl Ladder {
     /// When the round's next candidate is due; `None` when there is no round, or none to start.
     fn step_at(&self) -> Option<u64> {
         let round = self.round.as_ref()?;
-        if self.runners.values().any(|r| !matches!(r.stage, Stage::Proving)) {
-            return None;
-        }
         let runs = |attempt| self.runners.contains_key(&attempt);
         if round.next(runs).is_none() {
             return self.runners.is_empty().then_some(0);

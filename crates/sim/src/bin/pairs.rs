@@ -99,7 +99,8 @@ fn report(parts: &[Part], seconds: f64) -> ExitCode {
     text += &format!(
         "{runs} runs, {violations} violations, {:.0} runs/s, {seconds:.1} s\n\
          {} virtual hours, {} switches of transport, {} links begun, {} publishes, {} restarts, {} steps\n\
-         {} failures of paths told, {} reported; at most {} links begun in three minutes of a settled path\n",
+         {} failures of paths told, {} reported; at most {} links begun in three minutes of a settled path\n\
+         back to the best transport after more than a minute: {} of {} times, at most {} ms\n",
         runs as f64 / seconds,
         total.virtual_ms / 3_600_000,
         total.switches,
@@ -110,6 +111,9 @@ fn report(parts: &[Part], seconds: f64) -> ExitCode {
         total.failures,
         total.reports,
         total.settled_most,
+        total.back_late,
+        total.cleared,
+        total.back_most_ms,
     );
     let met = Rule::NAMES.iter().zip(total.met).map(|(name, n)| format!("{name} {n}"));
     text += &format!("connections by what a middlebox did: {}", met.collect::<Vec<_>>().join(", "));

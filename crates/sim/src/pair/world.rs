@@ -25,6 +25,8 @@ const REST_MS: u64 = 120_000;
 /// How long it may take until the best transport carries the session, once the path is well and what suffered is gone,
 /// milliseconds: a wait of 30 s, an upgrade 36 s later, a probation of 20 s, and the time that links take to open.
 const WEBSOCKET_MS: u64 = 100_000;
+/// How long it should take, milliseconds.
+const BACK_MS: u64 = 60_000;
 /// How long a path stays as it is before its client has settled, and how long it is watched then, milliseconds.
 const SETTLING_MS: u64 = 90_000;
 const SETTLED_MS: u64 = 180_000;
@@ -59,6 +61,12 @@ pub struct Outcome {
     pub reports: u64,
     /// Most links that a settled client began in three minutes.
     pub settled_most: u64,
+    /// Paths that became well and let go of what had suffered.
+    pub cleared: u64,
+    /// Of these, those after which the best transport was back only after more than a minute.
+    pub back_late: u64,
+    /// The longest time that it took, milliseconds.
+    pub back_most_ms: u64,
     /// Links begun.
     pub attempts: u64,
     /// Publishes.
@@ -77,6 +85,9 @@ impl Outcome {
         self.failures += other.failures;
         self.reports += other.reports;
         self.settled_most = self.settled_most.max(other.settled_most);
+        self.cleared += other.cleared;
+        self.back_late += other.back_late;
+        self.back_most_ms = self.back_most_ms.max(other.back_most_ms);
         self.attempts += other.attempts;
         self.publishes += other.publishes;
         self.met.iter_mut().zip(other.met).for_each(|(sum, n)| *sum += n);
@@ -106,6 +117,8 @@ pub(super) struct World {
     /// The transport that a well path leads to.
     best: Transport,
     settled_most: u64,
+    /// How long after the path was well the session was last carried by something else.
+    back_ms: u64,
     steps: u64,
 }
 
@@ -148,7 +161,7 @@ impl World {
         }
         let stage = Stage::Trouble(20 + random.below(80));
         net.queue.at(0, Due::Step);
-        World { net, host, client, random, stage, healthy, cleared: false, best, settled_most: 0, steps: 0 }
+        World { net, host, client, random, stage, healthy, cleared: false, best, settled_most: 0, back_ms: 0, steps: 0 }
     }
 
     pub(super) fn run(&mut self) -> Result<(), Violation> {
@@ -175,6 +188,9 @@ impl World {
             failures: self.client.failures,
             reports: self.host.reports,
             settled_most: self.settled_most,
+            cleared: u64::from(self.cleared),
+            back_late: u64::from(self.cleared && self.back_ms > BACK_MS),
+            back_most_ms: if self.cleared { self.back_ms } else { 0 },
             attempts: self.client.attempts.len() as u64,
             publishes: self.client.published.len() as u64,
             met: self.net.met,
@@ -360,6 +376,9 @@ impl World {
         let best = transport == Some(self.best);
         if !best && passed > if self.cleared { WEBSOCKET_MS } else { REST_MS } {
             return Err(format!("{passed} ms after the path was well the session is carried by {transport:?}"));
+        }
+        if !best {
+            self.back_ms = passed;
         }
         if rest.is_err() || !best {
             self.net.queue.after(200, Due::Step);
