@@ -18,7 +18,12 @@ impl Clock {
 
     /// The time.
     pub fn now(&self) -> Now {
-        Now { monotonic: self.start.elapsed().as_millis() as u64, unix: unix_ms() }
+        Now { monotonic: self.elapsed().as_millis() as u64, unix: unix_ms() }
+    }
+
+    /// Time since it began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// The instant at which the monotonic clock shows `ms`.

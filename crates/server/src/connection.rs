@@ -30,6 +30,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::http::{self, Body, cors};
+use crate::metrics::Turned;
 use crate::peer::{Client, Source};
 use crate::probe::{self, Arrival, ProbeStream, RawHead, Way};
 use crate::runtime::{Local, Phase, WebSocketStart};
@@ -68,6 +69,7 @@ async fn serve(local: &Rc<Local>, socket: std::net::TcpStream, wait: &Rc<Wait>) 
         _ = phase.wait_for(|p| *p != Phase::Running) => return Ok(()),
     };
     let Ok(first) = first else {
+        local.http.metrics.turned_away(Turned::Silent);
         return Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time (timeouts.head_ms)"));
     };
     let first = first?;
@@ -123,10 +125,12 @@ async fn first_bytes(local: &Local, tcp: TcpStream) -> io::Result<First> {
     let mut source = proxied::source(local, &stream, &mut bytes, &mut more).await?;
     if let Some(certificates) = &local.certificates {
         if bytes.first() == Some(&HANDSHAKE_RECORD) {
-            stream = Box::pin(begin_tls(local, stream, certificates.current(), std::mem::take(&mut bytes))).await?;
+            let begun = Box::pin(begin_tls(local, stream, certificates.current(), std::mem::take(&mut bytes))).await;
+            stream = begun.inspect_err(|_| local.http.metrics.turned_away(Turned::Tls))?;
             source.secure = true;
             more = read_some(local, &stream, &mut bytes).await?;
         } else if more && !certificates.plain() {
+            local.http.metrics.turned_away(Turned::Plain);
             stream.write_all(&http::plain_response()).await?;
             stream.shutdown().await?;
             return Err(io::Error::other("a client without TLS was refused (tls.plain)"));
@@ -388,6 +392,7 @@ fn handshake_by_hyper<B>(
         headers: &headers,
     };
     let accepted = upgrade::accept(&local.http, &handshake).map_err(|refused| {
+        local.http.metrics.websocket_refused(refused.code());
         let mut response = refused.response(local.http.config.websocket.versions);
         cors::allow(request.headers(), &local.http.config.origins, response.headers_mut());
         Box::new(response)

@@ -115,7 +115,7 @@ where
 pub(crate) fn complete(head: &Parts, context: &Context, mut response: Response<Body>) -> Response<Body> {
     context.metrics.http_requests.inc();
     if response.status().as_u16() >= 400 {
-        context.metrics.http_errors.inc();
+        context.metrics.http_failed(answer::code(&response));
     }
     if cors::concerns(head.uri.path()) {
         cors::allow(&head.headers, &context.config.origins, response.headers_mut());

@@ -1,6 +1,9 @@
 //! What the realm counts for its operators, in the OpenMetrics text format.
 
-use std::sync::atomic::Ordering;
+mod engine;
+mod store;
+
+use std::borrow::Cow;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
@@ -8,11 +11,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::registry::{Registry, Unit};
 use throughline_engine::Totals;
+use throughline_store::Progress;
 use throughline_wire::close::CloseCode;
+use throughline_wire::event::Eid;
+use throughline_wire::message::{Gap, GapReason};
 use throughline_wire::path::{Failure, Transport};
 use throughline_wire::ws::Version;
 
 use crate::probe;
+use engine::EngineNumbers;
+use store::StoreNumbers;
 
 /// A number that only grows. Adding is one atomic operation.
 #[derive(Clone, Debug, Default)]
@@ -32,11 +40,6 @@ impl Counter {
     /// The number.
     pub fn get(&self) -> u64 {
         self.0.get()
-    }
-
-    /// Takes over a number that is counted elsewhere.
-    fn set(&self, n: u64) {
-        self.0.inner().store(n, Ordering::Relaxed);
     }
 }
 
@@ -59,10 +62,6 @@ impl Gauge {
     pub fn get(&self) -> i64 {
         self.0.get()
     }
-
-    fn set(&self, n: u64) {
-        self.0.set(i64::try_from(n).unwrap_or(i64::MAX));
-    }
 }
 
 /// Everything that `/metrics` shows.
@@ -72,12 +71,17 @@ pub struct Metrics {
     pub delivered: Counter,
     /// Bytes of events written to links, as they are on the wire.
     pub bytes_out: Counter,
-    /// Gaps reported to subscribers.
-    pub gaps: Counter,
+    /// Pages read for one link that lags, in the order of [`Source::ALL`].
+    pages: [Counter; Source::ALL.len()],
+    /// Gaps reported to subscribers, and the events in them, in the order of [`GapReason::ALL`].
+    gaps: [(Counter, Counter); GapReason::ALL.len()],
     /// HTTP requests answered, WebSocket handshakes not among them.
     pub http_requests: Counter,
-    /// Of these, those that were refused or failed: status 400 and above.
-    pub http_errors: Counter,
+    http_errors: Family<Code, PrometheusCounter>,
+    websockets_refused: Family<Code, PrometheusCounter>,
+    replies_refused: Family<Code, PrometheusCounter>,
+    /// Connections that came to nothing, in the order of [`Turned::ALL`].
+    turned: [Counter; Turned::ALL.len()],
     /// Connections of hixie-76 whose key bytes did not come.
     pub keys_lost: Counter,
     /// Connections for which the realm waits.
@@ -109,51 +113,80 @@ pub struct Metrics {
     closed: [Counter; CloseCode::ALL.len()],
     path_failures: Family<PathFailure, PrometheusCounter>,
     engine: EngineNumbers,
+    store: StoreNumbers,
     registry: Registry,
 }
+
+/// The label of what was answered with an error.
+type Code = [(&'static str, &'static str); 1];
 
 /// Labels of a failure that a client reported: its transport and its kind.
 type PathFailure = Vec<(&'static str, &'static str)>;
 
-/// Counted by the engine, taken over when they are asked for.
-#[derive(Debug, Default)]
-struct EngineNumbers {
-    channels: Gauge,
-    events: Gauge,
-    bytes: Gauge,
-    published: Counter,
-    duplicates: Counter,
-    rejected: Counter,
+/// Why a connection came to nothing before it asked for anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// `limits.connections_max` was reached.
+    Full,
+    /// It said nothing, or no whole request, within `timeouts.head_ms`.
+    Silent,
+    /// Its PROXY header is none, or came from somebody who may not send one.
+    ProxyHeader,
+    /// It did not speak TLS, and has to (`tls.plain`).
+    Plain,
+    /// Its TLS handshake failed.
+    Tls,
 }
 
-impl EngineNumbers {
-    fn take(&self, totals: &Totals) {
-        self.channels.set(totals.channels);
-        self.events.set(totals.events);
-        self.bytes.set(totals.bytes);
-        self.published.set(totals.published);
-        self.duplicates.set(totals.duplicates);
-        self.rejected.set(totals.rejected);
-    }
+impl Turned {
+    const ALL: [Turned; 5] = [Turned::Full, Turned::Silent, Turned::ProxyHeader, Turned::Plain, Turned::Tls];
 
-    fn register(&self, registry: &mut Registry) {
-        let gauges = [
-            ("channels", "Channels that exist", &self.channels),
-            ("events_kept", "Events that all channels keep, in memory or on disk", &self.events),
-        ];
-        for (name, help, gauge) in gauges {
-            registry.register(name, help, gauge.0.clone());
-        }
-        registry.register_with_unit("events_kept", "Bytes of these events", Unit::Bytes, self.bytes.0.clone());
-        let counters = [
-            ("events_published", "Events accepted since the start", &self.published),
-            ("publishes_duplicate", "Publishes that were repetitions, answered and not stored again", &self.duplicates),
-            ("publishes_rejected", "Publishes answered with an error by the engine", &self.rejected),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.0.clone());
+    const fn name(self) -> &'static str {
+        match self {
+            Turned::Full => "connections_max",
+            Turned::Silent => "no_request",
+            Turned::ProxyHeader => "proxy_header",
+            Turned::Plain => "tls_required",
+            Turned::Tls => "tls_handshake",
         }
     }
+}
+
+/// Where a page for one link comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Memory,
+    Disk,
+}
+
+impl Source {
+    const ALL: [Source; 2] = [Source::Memory, Source::Disk];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Source::Memory => "memory",
+            Source::Disk => "disk",
+        }
+    }
+}
+
+/// Registers counters that one label tells apart.
+fn counters_by<const N: usize>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [&'static str; N],
+) -> [Counter; N] {
+    let family: Family<Code, PrometheusCounter> = Family::default();
+    let counters = values.map(|value| Counter(family.get_or_create(&[(label, value)]).clone()));
+    registry.register(name, help, family);
+    counters
+}
+
+/// The counter of one of a closed set.
+fn of<T: Copy + PartialEq, C, const N: usize>(all: [T; N], counters: &[C; N], wanted: T) -> Option<&C> {
+    all.iter().zip(counters).find(|(known, _)| **known == wanted).map(|(_, counter)| counter)
 }
 
 impl Default for Metrics {
@@ -175,12 +208,24 @@ impl Metrics {
             Counter(codes.get_or_create(&labels).clone())
         });
         registry.register("links_closed", "Links that the realm closed, by close code", codes);
-        let versions: Family<Vec<(&'static str, &'static str)>, PrometheusCounter> = Family::default();
-        let accepted = Version::ALL.map(|v| Counter(versions.get_or_create(&vec![("version", v.name())]).clone()));
-        registry.register("websockets_accepted", "WebSocket handshakes accepted, by version", versions);
-        let kinds: Family<Vec<(&'static str, &'static str)>, PrometheusCounter> = Family::default();
-        let probes = probe::Kind::ALL.map(|kind| Counter(kinds.get_or_create(&vec![("kind", kind.name())]).clone()));
-        registry.register("probes", "Probes that were let pass, by kind", kinds);
+        let help = "WebSocket handshakes accepted, by version";
+        let accepted =
+            counters_by(&mut registry, "websockets_accepted", help, "version", Version::ALL.map(Version::name));
+        let help = "Probes that were let pass, by kind";
+        let probes = counters_by(&mut registry, "probes", help, "kind", probe::Kind::ALL.map(probe::Kind::name));
+        let help = "Pages read for single links that lag, by where they came from";
+        let pages = counters_by(&mut registry, "pages_read", help, "source", Source::ALL.map(Source::name));
+        let reasons = GapReason::ALL.map(GapReason::name);
+        let help = "Gaps reported to subscribers, by reason";
+        let told = counters_by(&mut registry, "gaps_reported", help, "reason", reasons);
+        let help = "Events in these gaps, where their number is known, counted for each subscriber";
+        let missed = counters_by(&mut registry, "events_missed", help, "reason", reasons);
+        let mut missed = missed.into_iter();
+        let gaps = told.map(|told| (told, missed.next().unwrap_or_default()));
+        let help = "Connections that came to nothing before they asked for anything, by reason";
+        let turned = counters_by(&mut registry, "connections_refused", help, "reason", Turned::ALL.map(Turned::name));
+        let engine = EngineNumbers::register(&mut registry);
+        let store = StoreNumbers::register(&mut registry);
         let metrics = Metrics {
             probes,
             probes_refused: Counter::default(),
@@ -197,13 +242,18 @@ impl Metrics {
             accepted,
             delivered: Counter::default(),
             bytes_out: Counter::default(),
-            gaps: Counter::default(),
+            pages,
+            gaps,
             http_requests: Counter::default(),
-            http_errors: Counter::default(),
+            http_errors: Family::default(),
+            websockets_refused: Family::default(),
+            replies_refused: Family::default(),
+            turned,
             open,
             closed,
             path_failures: Family::default(),
-            engine: EngineNumbers::default(),
+            engine,
+            store,
             registry: Registry::default(),
         };
         metrics.register(&mut registry);
@@ -213,7 +263,6 @@ impl Metrics {
     fn register(&self, registry: &mut Registry) {
         let counters = [
             ("events_delivered", "Events written to links, counted for each subscriber", &self.delivered),
-            ("gaps_reported", "Gaps reported to subscribers", &self.gaps),
             ("websocket_keys_lost", "Connections of hixie-76 whose key bytes did not come", &self.keys_lost),
             ("waiting_closed", "Connections closed since the realm had waited for them longest", &self.waiting_closed),
             ("requests_refused", "Requests refused since they could be read in two ways", &self.requests_refused),
@@ -229,7 +278,6 @@ impl Metrics {
             ("http2_connections", "Connections of HTTP/2 accepted", &self.http2_connections),
             ("http2_websockets", "WebSocket handshakes accepted within HTTP/2", &self.http2_websockets),
             ("http_requests", "HTTP requests answered, without WebSocket handshakes", &self.http_requests),
-            ("http_errors", "HTTP requests answered with a status of 400 and above", &self.http_errors),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.0.clone());
@@ -240,7 +288,14 @@ impl Metrics {
         registry.register_with_unit("delivered", help, Unit::Bytes, self.bytes_out.0.clone());
         let help = "Failed attempts and lost links that clients reported, by transport and kind";
         registry.register("path_failures", help, self.path_failures.clone());
-        self.engine.register(registry);
+        let families = [
+            ("http_errors", "HTTP requests answered with a status of 400 and above, by code", &self.http_errors),
+            ("websockets_refused", "WebSocket handshakes refused, by code", &self.websockets_refused),
+            ("replies_refused", "Requests of sessions answered with an error, by code", &self.replies_refused),
+        ];
+        for (name, help, family) in families {
+            registry.register(name, help, family.clone());
+        }
     }
 
     /// Counts what a client reported of its path. Words that this version does not know count as `other`.
@@ -259,21 +314,69 @@ impl Metrics {
 
     /// Counts a WebSocket handshake that was accepted.
     pub fn websocket_accepted(&self, version: Version) {
-        if let Some((_, counter)) = Version::ALL.iter().zip(&self.accepted).find(|(known, _)| **known == version) {
+        if let Some(counter) = of(Version::ALL, &self.accepted, version) {
             counter.inc();
         }
     }
 
+    /// Counts a WebSocket handshake that was refused.
+    pub(crate) fn websocket_refused(&self, code: Cow<'static, str>) {
+        self.websockets_refused.get_or_create(&label(code)).inc();
+    }
+
+    /// Counts a request that was answered with a status of 400 and above. It is among [`Metrics::http_requests`] too.
+    pub(crate) fn http_failed(&self, code: Cow<'static, str>) {
+        self.http_errors.get_or_create(&label(code)).inc();
+    }
+
+    /// Counts a session's request that was answered with an error.
+    pub(crate) fn reply_refused(&self, code: Cow<'static, str>) {
+        self.replies_refused.get_or_create(&label(code)).inc();
+    }
+
+    /// Counts a connection that came to nothing.
+    pub(crate) fn turned_away(&self, why: Turned) {
+        if let Some(counter) = of(Turned::ALL, &self.turned, why) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a page that was read for one link.
+    pub(crate) fn page_read(&self, source: Source) {
+        if let Some(counter) = of(Source::ALL, &self.pages, source) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a gap that a subscriber was told of.
+    pub(crate) fn gap(&self, gap: &Gap) {
+        let Some((told, missed)) = of(GapReason::ALL, &self.gaps, gap.reason) else { return };
+        told.inc();
+        if gap.to != Eid::NONE {
+            missed.add(gap.to.0.saturating_sub(gap.from.0).saturating_add(1));
+        }
+    }
+
+    /// Counts what the store tells; to be given to it when it is opened.
+    pub(crate) fn watch_store(&self) -> impl FnMut(Progress<'_>) + Send + use<> {
+        self.store.watch()
+    }
+
+    /// Counts a read that the store did not do.
+    pub(crate) fn read_failed(&self) {
+        self.store.reads_failed.inc();
+    }
+
     /// Counts a probe that was let pass.
     pub(crate) fn probed(&self, kind: probe::Kind) {
-        if let Some((_, counter)) = probe::Kind::ALL.iter().zip(&self.probes).find(|(known, _)| **known == kind) {
+        if let Some(counter) = of(probe::Kind::ALL, &self.probes, kind) {
             counter.inc();
         }
     }
 
     /// Counts a link that the realm closed.
     pub fn link_closed(&self, code: CloseCode) {
-        if let Some((_, counter)) = CloseCode::ALL.iter().zip(&self.closed).find(|(known, _)| **known == code) {
+        if let Some(counter) = of(CloseCode::ALL, &self.closed, code) {
             counter.inc();
         }
     }
@@ -288,9 +391,27 @@ impl Metrics {
     }
 }
 
+/// A code as a label. Those of the realm are part of its text, so that no client can make new ones.
+fn label(code: Cow<'static, str>) -> Code {
+    match code {
+        Cow::Borrowed(code) => [("code", code)],
+        Cow::Owned(_) => [("code", "other")],
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use throughline_engine::store::StoreError;
+    use throughline_wire::event::Epoch;
+
     use super::*;
+
+    fn is_shown(metrics: &Metrics, totals: &Totals, lines: &[&str]) {
+        let text = metrics.render(totals);
+        for line in lines {
+            assert!(text.lines().any(|l| l == *line), "{line} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn what_is_counted_is_shown() {
@@ -303,9 +424,14 @@ mod tests {
         metrics.link_closed(CloseCode::Heartbeat);
         metrics.websocket_accepted(Version::Hixie76);
         metrics.probed(probe::Kind::Poll);
+        metrics.turned_away(Turned::Plain);
+        metrics.page_read(Source::Disk);
+        metrics.reply_refused("overloaded".into());
+        metrics.reply_refused("of a client's making".to_owned().into());
+        metrics.gap(&Gap { from: Eid(3), to: Eid(7), epoch: Epoch(1), reason: GapReason::Capacity });
+        metrics.gap(&Gap { from: Eid(3), to: Eid::NONE, epoch: Epoch(1), reason: GapReason::Epoch });
         let totals = Totals { channels: 3, events: 4, bytes: 5, published: 6, duplicates: 1, ..Totals::default() };
-        let text = metrics.render(&totals);
-        for line in [
+        let lines = [
             "throughline_links_open{transport=\"websocket\"} 1",
             "throughline_links_open{transport=\"jsonp-poll\"} 0",
             "throughline_events_delivered_total 7",
@@ -323,10 +449,43 @@ mod tests {
             "throughline_events_kept_bytes 5",
             "throughline_events_published_total 6",
             "throughline_publishes_duplicate_total 1",
-            "throughline_gaps_reported_total 0",
+            "throughline_gaps_reported_total{reason=\"capacity\"} 1",
+            "throughline_gaps_reported_total{reason=\"epoch\"} 1",
+            "throughline_events_missed_total{reason=\"capacity\"} 5",
+            "throughline_events_missed_total{reason=\"epoch\"} 0",
+            "throughline_connections_refused_total{reason=\"tls_required\"} 1",
+            "throughline_connections_refused_total{reason=\"connections_max\"} 0",
+            "throughline_pages_read_total{source=\"disk\"} 1",
+            "throughline_replies_refused_total{code=\"overloaded\"} 1",
+            "throughline_replies_refused_total{code=\"other\"} 1",
             "# EOF",
-        ] {
-            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        ];
+        is_shown(&metrics, &totals, &lines);
+    }
+
+    #[test]
+    fn commits_and_errors_of_the_store_are_shown() {
+        let metrics = Metrics::new();
+        let mut watch = metrics.watch_store();
+        for (events, oldest) in [(3, Some(0)), (0, None)] {
+            watch(Progress::Begun);
+            watch(Progress::Committed { events, oldest });
         }
+        watch(Progress::Failed(&StoreError::Full(String::new())));
+        watch(Progress::Failed(&StoreError::Failed(String::new())));
+        metrics.read_failed();
+        let lines = [
+            "throughline_store_commit_seconds_count 2",
+            "throughline_store_commit_events_count 2",
+            "throughline_store_commit_events_sum 3.0",
+            "throughline_store_commit_events_bucket{le=\"4.0\"} 2",
+            // An event of 1970 has waited for longer than any bucket says.
+            "throughline_store_latency_seconds_bucket{le=\"16.384\"} 0",
+            "throughline_store_latency_seconds_count 1",
+            "throughline_store_errors_total{kind=\"full\"} 1",
+            "throughline_store_errors_total{kind=\"write\"} 1",
+            "throughline_store_errors_total{kind=\"read\"} 1",
+        ];
+        is_shown(&metrics, &Totals::default(), &lines);
     }
 }

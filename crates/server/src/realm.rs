@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, unix_ms};
 use crate::config::{Config, PublicUrl};
 use crate::http::Context;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Turned};
 use crate::rare::Rare;
 use crate::runtime::{Phase, ShardHandle, ShardStart};
 use crate::shard::{Common, ShardSettings};
@@ -89,11 +89,12 @@ impl Realm {
         let listener = listen(&config.listen)?;
         let address = listener.local_addr().ok().and_then(|address| address.as_socket());
         let address = address.ok_or_else(|| StartError::System(io::Error::other("the listener has no address")))?;
-        let store = FjallStore::open(config.store_settings(), unix_ms()).map_err(StartError::Store)?;
+        let metrics = Arc::new(Metrics::new());
+        let watch = Box::new(metrics.watch_store());
+        let store = FjallStore::open_watched(config.store_settings(), unix_ms(), watch).map_err(StartError::Store)?;
         let seed = getrandom::u64().map_err(|e| StartError::System(io::Error::other(e)))?;
         let engine = Engine::open(config.engine_settings(), store, &config.configured_channels(), seed, unix_ms())
             .map_err(StartError::Engine)?;
-        let metrics = Arc::new(Metrics::new());
         let public_url = config.public_url.clone();
         let parts = Parts { config: Arc::new(config), engine, metrics, certificates: certificates.clone() };
         let shards = parts.start_shards().map_err(StartError::System)?;
@@ -410,6 +411,7 @@ impl Shards {
     fn take(&self, socket: Socket, connections_max: u64) -> bool {
         let total: usize = self.handles.iter().map(ShardHandle::load).sum();
         if total as u64 >= connections_max {
+            self.http.metrics.turned_away(Turned::Full);
             // What its buffer does not take at once is not worth waiting for.
             let _ = socket.send(&crate::http::full_response());
             return false;

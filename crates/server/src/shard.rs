@@ -304,6 +304,7 @@ impl<S: Sock> Shard<S> {
                 Mail::Stored { link, channel, after, page } => match page {
                     Ok(page) => self.arrived(link, channel, after, page),
                     Err(e) => {
+                        self.counts.read_failed();
                         let reason = format!("reading stored events failed: {e}");
                         self.close(now, link, CloseReason::new(CloseCode::Internal, reason), false);
                     }
@@ -432,7 +433,12 @@ impl<S: Sock> Shard<S> {
 
     /// Queues a message ahead of events.
     fn send(&mut self, id: LinkId, message: &ServerMessage) {
-        let Shard { links, encoder, .. } = self;
+        let Shard { links, encoder, counts, .. } = self;
+        match message {
+            ServerMessage::Reply { result: Err(error), .. } => counts.reply_refused(error.code.clone()),
+            ServerMessage::Gap { gap, .. } => counts.gap(gap),
+            _ => {}
+        }
         if let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) {
             encoder.message(link.framing.control(), message, link.control());
         }

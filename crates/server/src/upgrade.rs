@@ -148,7 +148,7 @@ pub(crate) fn accept(context: &Context, handshake: &Handshake<'_>) -> Result<Acc
     if let Some(attempt) = attempt {
         context.attempts.note(match &result {
             Ok(_) => attempt,
-            Err(refused) => attempt.refused(refused.code(), &refused.message()),
+            Err(refused) => attempt.refused(&refused.code(), &refused.message()),
         });
     }
     result
@@ -219,15 +219,16 @@ fn check_numbered(context: &Context, handshake: &Handshake<'_>) -> Result<Accept
 }
 
 impl Refused {
-    fn code(&self) -> &str {
-        match self {
-            Refused::Probe(fault) => &fault.error().code,
+    pub(crate) fn code(&self) -> Cow<'static, str> {
+        let code = match self {
+            Refused::Probe(fault) => return fault.error().code.clone(),
             Refused::Origin(_) => "bad_origin",
             Refused::Draining => "draining",
             Refused::UpgradeRemoved(_) => Refusal::UpgradeRemoved.code(),
             Refused::Handshake(refusal) => refusal.code(),
             Refused::Draft(_) => "bad_request",
-        }
+        };
+        code.into()
     }
 
     fn message(&self) -> String {

@@ -16,6 +16,7 @@ use throughline_wire::event::{Eid, SessionId};
 use crate::disk::{self, Disk, store_error};
 use crate::draft::{Draft, Tails};
 use crate::journal;
+use crate::progress::{Progress, Watch};
 use crate::queue::{Command, Reply};
 use crate::recovery;
 use crate::store::Shared;
@@ -44,6 +45,21 @@ struct Answer {
 enum To {
     Append(Done),
     Caller(Reply),
+}
+
+impl Answer {
+    /// An event that the commit holds.
+    fn is_event(&self) -> bool {
+        self.refused.is_none() && matches!(self.to, To::Append(_))
+    }
+
+    fn tell(self, outcome: &Result<(), StoreError>, watch: &mut Watch) {
+        let outcome = self.refused.map_or_else(|| outcome.clone(), Err);
+        if let Err(error) = &outcome {
+            watch(Progress::Failed(error));
+        }
+        self.to.tell(outcome);
+    }
 }
 
 impl To {
@@ -93,10 +109,11 @@ pub(crate) struct Committer {
     stopped: bool,
     /// Removals are waiting and can go on.
     removing: bool,
+    watch: Watch,
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, commit: u64, deleted: Vec<u32>) -> Committer {
+    pub(crate) fn new(shared: Arc<Shared>, commit: u64, deleted: Vec<u32>, watch: Watch) -> Committer {
         let removing = !deleted.is_empty();
         Committer {
             shared,
@@ -108,6 +125,7 @@ impl Committer {
             broken: None,
             stopped: false,
             removing,
+            watch,
         }
     }
 
@@ -178,10 +196,7 @@ impl Committer {
     fn mend(&mut self, commands: &[Command]) -> Option<StoreError> {
         let broken = self.broken.as_mut()?;
         let settings = &self.shared.settings;
-        let now = commands.iter().rev().find_map(|command| match command {
-            Command::Append(append) => Some(append.event.time),
-            _ => None,
-        });
+        let now = commands.iter().rev().find_map(Command::accepted);
         let due = match (now, broken.tried) {
             (Some(now), Some(tried)) => now.abs_diff(tried) >= RETRY_MS,
             (Some(_), None) => true,
@@ -237,13 +252,19 @@ impl Committer {
             for command in commands {
                 answers.extend(answer(command, Some(error.clone())));
             }
-            return tell(answers, Ok(()));
+            return self.tell(answers, &Ok(()));
         }
         let outcome = self.write(commands, gate, &mut answers);
         if let Err(error) = &outcome {
             tracing::error!(%error, "a commit failed");
         }
-        tell(answers, outcome);
+        self.tell(answers, &outcome);
+    }
+
+    fn tell(&mut self, answers: Vec<Answer>, outcome: &Result<(), StoreError>) {
+        for answer in answers {
+            answer.tell(outcome, &mut self.watch);
+        }
     }
 
     fn write(&mut self, commands: Vec<Command>, gate: &Gate, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
@@ -253,6 +274,8 @@ impl Committer {
             answers.extend(commands.into_iter().filter_map(|command| answer(command, None)));
             return Err(StoreError::Failed("the store is closed".to_owned()));
         };
+        (self.watch)(Progress::Begun);
+        let oldest = commands.iter().find_map(Command::accepted);
         let committed = shared.counters();
         let mut draft = Draft::new(disk, &committed, &self.tails);
         let mut deleted = Vec::new();
@@ -284,6 +307,8 @@ impl Committer {
                 shared.update_counters(counters);
                 self.keep_tails(tails, &deleted);
                 self.after_removals(removed, deleted);
+                let events = answers.iter().filter(|answer| answer.is_event()).count();
+                (self.watch)(Progress::Committed { events, oldest });
                 Ok(())
             }
             Err(e) => Err(self.fail(number, &e)),
@@ -369,7 +394,7 @@ impl Drop for Committer {
         self.shared.queue.quit();
         while let Some(commands) = self.shared.queue.take(false, usize::MAX, usize::MAX) {
             let error = StoreError::Failed("the store has ended".to_owned());
-            tell(commands.into_iter().filter_map(|c| answer(c, Some(error.clone()))).collect(), Ok(()));
+            self.tell(commands.into_iter().filter_map(|c| answer(c, Some(error.clone()))).collect(), &Ok(()));
         }
     }
 }
@@ -409,12 +434,6 @@ fn answer(command: Command, refused: Option<StoreError>) -> Option<Answer> {
         Command::Trim(..) | Command::Drop(..) => return None,
     };
     Some(Answer { to, refused })
-}
-
-fn tell(answers: Vec<Answer>, outcome: Result<(), StoreError>) {
-    for Answer { to, refused } in answers {
-        to.tell(refused.map_or_else(|| outcome.clone(), Err));
-    }
 }
 
 /// Waits for fjall's workers when they are behind.

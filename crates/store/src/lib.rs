@@ -4,12 +4,14 @@
 //! is safe. It reads no clock and knows no network. Its one thread writes; any thread reads.
 //!
 //! - [`FjallStore`]: the store; [`StoreSettings`], [`OpenError`]: how it is opened
+//! - [`Progress`]: what its thread tells of its commits
 
 mod codec;
 mod committer;
 mod disk;
 mod draft;
 mod journal;
+mod progress;
 mod queue;
 mod record;
 mod recovery;
@@ -18,6 +20,7 @@ mod settings;
 mod store;
 mod window;
 
+pub use progress::{Progress, Watch};
 pub use settings::{OpenError, StoreSettings};
 pub use store::FjallStore;
 pub use window::WINDOW_ENTRIES_MAX;

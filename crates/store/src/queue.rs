@@ -23,6 +23,16 @@ pub(crate) enum Command {
     Stop(Reply),
 }
 
+impl Command {
+    /// When the event that it brings was accepted, milliseconds since 1970.
+    pub(crate) fn accepted(&self) -> Option<u64> {
+        match self {
+            Command::Append(append) => Some(append.event.time),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queued {
     commands: VecDeque<Command>,

@@ -15,6 +15,7 @@ use throughline_wire::event::{Eid, Event, SessionId};
 use crate::committer::Committer;
 use crate::disk::{self, Disk, store_error};
 use crate::draft::{AllCounters, bad_row};
+use crate::progress::Watch;
 use crate::queue::{Command, Queue, Reply};
 use crate::record;
 use crate::recovery;
@@ -88,6 +89,11 @@ impl FjallStore {
     /// than the publish memory at `now` (milliseconds since 1970). The time this takes depends on the journals, at most
     /// [`StoreSettings::journal_bytes_max`] and one of 64 MiB, and not on how many events are stored.
     pub fn open(settings: StoreSettings, now: u64) -> Result<Arc<FjallStore>, OpenError> {
+        FjallStore::open_watched(settings, now, Box::new(|_| {}))
+    }
+
+    /// The same for one who is told of every commit, those of opening among them.
+    pub fn open_watched(settings: StoreSettings, now: u64, watch: Watch) -> Result<Arc<FjallStore>, OpenError> {
         let dir = settings.dir.clone();
         let lock = disk::lock(&settings)?;
         let disk = Disk::open(&settings, None)?;
@@ -100,7 +106,7 @@ impl FjallStore {
             counters: Mutex::new(Arc::new(state.counters)),
             ended: AtomicBool::new(false),
         });
-        let committer = Committer::new(Arc::clone(&shared), state.commit, state.deleted);
+        let committer = Committer::new(Arc::clone(&shared), state.commit, state.deleted, watch);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(|| committer.run());
         let thread = thread.map_err(|e| OpenError::Failed(dir, e.to_string()))?;
         let store = FjallStore { shared, committer: Mutex::new(Some(thread)), _lock: lock };

@@ -241,6 +241,9 @@ pub enum GapReason {
 }
 
 impl GapReason {
+    /// Every reason.
+    pub const ALL: [GapReason; 4] = [GapReason::Capacity, GapReason::Expired, GapReason::Epoch, GapReason::Restart];
+
     /// The word on the wire.
     pub const fn name(self) -> &'static str {
         match self {
@@ -253,9 +256,7 @@ impl GapReason {
 
     /// The reason of that name.
     pub fn from_name(name: &str) -> Option<GapReason> {
-        [GapReason::Capacity, GapReason::Expired, GapReason::Epoch, GapReason::Restart]
-            .into_iter()
-            .find(|r| r.name() == name)
+        GapReason::ALL.into_iter().find(|r| r.name() == name)
     }
 }
 

@@ -38,7 +38,9 @@ pub(super) fn identify<B>(
         }
         Err(refused) => {
             note(local, came, &refused);
-            let mut response = refused.fault().into_response();
+            let fault = refused.fault();
+            local.http.metrics.http_failed(fault.error().code.clone());
+            let mut response = fault.into_response();
             if cors::concerns(request.uri().path()) {
                 cors::allow(headers, &local.http.config.origins, response.headers_mut());
             }
@@ -65,7 +67,6 @@ pub(super) fn count(local: &Local, client: &Client) {
 /// Tells the operator of a proxy that cannot be understood.
 fn note(local: &Local, came: Source, refused: &Refused) {
     local.http.metrics.http_requests.inc();
-    local.http.metrics.http_errors.inc();
     let Refused::Forwarded(bad) = refused else { return };
     local.http.metrics.forwarded_refused.inc();
     if let Some(times) = local.forwarded_refused.happened(local.clock.now().monotonic) {

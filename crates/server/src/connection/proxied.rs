@@ -7,6 +7,7 @@ use throughline_wire::proxy_protocol::{begins, parse};
 
 use super::read_some;
 use crate::config::listed;
+use crate::metrics::Turned;
 use crate::peer::Source;
 use crate::runtime::Local;
 use crate::socket::Stream;
@@ -43,6 +44,7 @@ pub(super) async fn source(local: &Local, stream: &Stream, bytes: &mut Vec<u8>, 
 }
 
 fn refuse(local: &Local, source: Source, why: &dyn fmt::Display) -> io::Error {
+    local.http.metrics.turned_away(Turned::ProxyHeader);
     let peer = source.address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
     let text = format!(
         "a connection from {peer} is refused: {why} (proxies.proxy_protocol_from lists the addresses that begin every connection \

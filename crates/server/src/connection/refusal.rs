@@ -19,7 +19,7 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// Tells the client why its request is refused, and ends the connection.
 pub(super) async fn answer(local: &Local, mut stream: Stream, ambiguity: Ambiguity) -> io::Result<()> {
     local.http.metrics.http_requests.inc();
-    local.http.metrics.http_errors.inc();
+    local.http.metrics.http_failed("bad_request".into());
     local.http.metrics.requests_refused.inc();
     tracing::debug!("a request is refused: {ambiguity}");
     stream.write_all(&refused_response(ambiguity)).await?;

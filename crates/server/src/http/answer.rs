@@ -49,8 +49,8 @@ pub(super) fn finish(method: &Method, mut response: Response<Body>) -> Response<
 }
 
 /// An error in the shape of PROTOCOL.md section 9.4.
-pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    Fault::new(status, code.to_owned(), message).into_response()
+pub fn error(status: StatusCode, code: impl Into<Cow<'static, str>>, message: &str) -> Response<Body> {
+    Fault::new(status, code, message).into_response()
 }
 
 /// The answer to a page that may not use the realm.
@@ -100,6 +100,15 @@ fn error_json(error: &ReplyError) -> Vec<u8> {
     error.encode(&mut out);
     out.push(b'}');
     out
+}
+
+/// Goes with the answer of a [`Fault`], for those who count.
+#[derive(Clone)]
+struct Code(Cow<'static, str>);
+
+/// The code of the fault that an answer tells.
+pub(super) fn code(response: &Response<Body>) -> Cow<'static, str> {
+    response.extensions().get().map_or(Cow::Borrowed("other"), |Code(code)| code.clone())
 }
 
 /// A request that was not fulfilled.
@@ -156,6 +165,7 @@ impl Fault {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
         }
         response.headers_mut().extend(self.headers);
+        response.extensions_mut().insert(Code(self.error.code));
         response
     }
 }

@@ -145,7 +145,8 @@ pub(super) async fn replay(name: &str, head: &Parts, context: &Context) -> Resul
         Read::Page(page) => page,
         Read::Stored => {
             let (channel, after) = (Arc::clone(&channel), position.cursor);
-            context.blocking(move |_| channel.read_stored(after, limit, now)).await?.map_err(store_fault)?
+            let read = context.blocking(move |_| channel.read_stored(after, limit, now)).await?;
+            read.inspect_err(|_| context.metrics.read_failed()).map_err(store_fault)?
         }
     };
     Ok(json(StatusCode::OK, render(name, &channel, position.gap.or(page.gap), &page)))

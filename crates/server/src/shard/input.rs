@@ -175,7 +175,6 @@ impl<S: Sock> Shard<S> {
         let result = Ok(Reply::Subscribed { number, epoch: position.epoch, eid: position.cursor });
         self.send(id, &ServerMessage::Reply { id: request, result });
         if let Some(gap) = position.gap {
-            self.counts.gaps.inc();
             self.send(id, &ServerMessage::Gap { channel: number, gap });
         }
         Ok(())

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use throughline_engine::{Channel, Page, Read, ReadLimit};
 use throughline_wire::event::Eid;
 
+use crate::metrics::{Metrics, Source};
+
 use super::frames::View;
 use super::link::{Life, Link, Queued, Written};
 use super::{LinkId, Now, PAGE_BYTES_MAX, PAGE_BYTES_MIN, ReadRequest, Shard, Sock};
@@ -248,6 +250,7 @@ impl<S: Sock> Shard<S> {
                 match slot.channel.read(cursor, limit, now.unix) {
                     Read::Page(page) => {
                         let written = write_page(link, encoder, slot.channel.number(), cursor, &page);
+                        count_page(counts, Source::Memory, &page, &written);
                         let more = page.more && !link.blocked;
                         (written, if more { Pulled::More } else { Pulled::Rest })
                     }
@@ -312,6 +315,7 @@ impl<S: Sock> Shard<S> {
             let Shard { links, encoder, counts, .. } = self;
             let Some(link) = links.get_mut(id.key as usize) else { return };
             let written = write_page(link, encoder, *channel, *after, page);
+            count_page(counts, Source::Disk, page, &written);
             counts.delivered.add(written.frames as u64);
             counts.bytes_out.add(written.bytes as u64);
             if let Some(sub) = link.subs.get_mut(index) {
@@ -332,6 +336,14 @@ impl<S: Sock> Shard<S> {
             slot.holds
         });
         self.logs.sweep();
+    }
+}
+
+/// A page's gap comes first, so it is told with the first bytes.
+fn count_page(counts: &Metrics, source: Source, page: &Page, written: &Written) {
+    counts.page_read(source);
+    if let Some(gap) = page.gap.filter(|_| written.bytes > 0) {
+        counts.gap(&gap);
     }
 }
 

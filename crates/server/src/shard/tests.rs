@@ -129,6 +129,39 @@ impl World {
 }
 
 #[test]
+fn gaps_of_links_that_lag_are_counted() {
+    let mut world = World::new();
+    let attributes = ChannelAttributes { kind: ChannelKind::Reliable, capacity: Some(2), bytes: None, ttl: None };
+    let few = world.engine.create("few", attributes, NOW.unix).unwrap().channel();
+    let (id, peer) = world.subscriber();
+    world.say(id, &ClientMessage::Subscribe { id: 2, channel: "few".into(), from: From::New });
+    world.turn();
+    peer.allow(0);
+    for n in 0..5 {
+        let body = Body::new(Data::text(format!("event {n}")));
+        let publish = Publish { channel: Arc::clone(&few), origin: None, body, persistent: None };
+        assert!(world.engine.publish(publish, NOW.unix, |_| ()).is_some());
+    }
+    world.turn();
+    assert_eq!(world.shard.take_blocked(), [id]);
+    peer.allow(usize::MAX);
+    world.shard.on_writable(id);
+    world.turn();
+    let shown = world.shard.counts.render(&world.engine.totals());
+    for line in [
+        "throughline_gaps_reported_total{reason=\"capacity\"} 1",
+        "throughline_events_missed_total{reason=\"capacity\"} 3",
+        // One for which the socket had no room, and the same again.
+        "throughline_pages_read_total{source=\"memory\"} 2",
+    ] {
+        assert!(shown.lines().any(|l| l == line), "{line} is not in\n{shown}");
+    }
+    world.say(id, &ClientMessage::Unsubscribe { id: 3, channel: "none".into() });
+    let shown = world.shard.counts.render(&world.engine.totals());
+    assert!(shown.contains("throughline_replies_refused_total{code=\"not_subscribed\"} 1"), "{shown}");
+}
+
+#[test]
 fn a_draining_link_is_closed_also_when_a_walk_gave_it_its_last_event() {
     let mut world = World::new();
     let (id, peer) = world.subscriber();

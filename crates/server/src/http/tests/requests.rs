@@ -383,7 +383,7 @@ async fn metrics_show_what_happened() {
         "throughline_publishes_duplicate_total 1",
         "throughline_events_kept 1",
         "throughline_http_requests_total 3",
-        "throughline_http_errors_total 1",
+        "throughline_http_errors_total{code=\"not_found\"} 1",
     ] {
         assert!(answer.body.lines().any(|l| l == line), "{line} is not in\n{}", answer.body);
     }

@@ -1,0 +1,64 @@
+//! What is told of commits.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use common::*;
+use throughline_engine::store::{Store, StoreError};
+use throughline_store::{FjallStore, Progress, StoreSettings};
+use throughline_wire::event::Eid;
+
+/// A step, without what it borrows.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Begun,
+    Committed(usize, Option<u64>),
+    Full,
+    Failed,
+}
+
+#[expect(clippy::unwrap_used, reason = "a failure is the test's failure")]
+fn watched(dir: &Path, free_bytes_min: u64) -> (Arc<FjallStore>, Receiver<Told>) {
+    let (to, from) = channel();
+    let watch = move |progress: Progress<'_>| {
+        let told = match progress {
+            Progress::Begun => Told::Begun,
+            Progress::Committed { events, oldest } => Told::Committed(events, oldest),
+            Progress::Failed(StoreError::Full(_)) => Told::Full,
+            Progress::Failed(StoreError::Failed(_)) => Told::Failed,
+        };
+        // The test may have heard enough.
+        drop(to.send(told));
+    };
+    let settings = StoreSettings { free_bytes_min, ..StoreSettings::new(dir) };
+    (FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap(), from)
+}
+
+#[test]
+fn every_commit_is_told_before_its_events_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, told) = watched(dir.path(), 0);
+    store.put_channel(&record(1)).unwrap();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [Told::Begun, Told::Committed(0, None)]);
+    append(&store, 1, text(1)).unwrap();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [Told::Begun, Told::Committed(1, Some(NOW))]);
+    fill(&store, 1, 2..=100);
+    let events = told.try_iter().map(|told| if let Told::Committed(events, _) = told { events } else { 0 });
+    assert_eq!(events.sum::<usize>(), 99);
+    store.trim(1, Eid(50));
+    while store.channels().unwrap()[0].first != Eid(51) {}
+    assert!(told.iter().any(|told| told == Told::Committed(0, None)));
+}
+
+#[test]
+fn writes_that_fail_are_told_by_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, told) = watched(dir.path(), u64::MAX);
+    assert!(matches!(append(&store, 1, text(1)), Err(StoreError::Full(_))));
+    store.stop();
+    assert!(matches!(append(&store, 1, text(2)), Err(StoreError::Failed(_))));
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [Told::Full, Told::Failed]);
+}
