@@ -3,12 +3,9 @@
 use throughline_wire::hixie;
 use throughline_wire::ws::{Message, Version};
 use tokio::io::AsyncReadExt;
-use tokio::time::Instant;
 
-use super::super::observations::Trial;
-use super::requests::answer_of;
-use super::way::{Way, fail, ms_since};
-use super::websocket::{rest, sent, write};
+use super::way::{Way, ms_since};
+use super::websocket::{Opening, sent, write};
 use crate::error::excerpt;
 use crate::net::Stream;
 
@@ -64,46 +61,67 @@ impl DraftSocket {
     }
 }
 
-/// The handshake. The key bytes go out behind the request in a write of their own, as a browser's do.
-pub(super) async fn shake(
-    stream: &mut Stream,
-    way: &Way,
-    version: Version,
-    target: &str,
-    trial: &mut Trial,
-    begin: Instant,
-) -> Option<Vec<u8>> {
-    let with_keys = version == Version::Hixie76;
-    let request = request(way, with_keys, target);
-    trial.sent = sent(&request);
-    let mut written = write(stream, request.as_bytes()).await;
-    if with_keys && written.is_some() {
-        written = write(stream, KEY3).await;
-    }
-    if written.is_none() {
-        fail(trial, "reset", begin);
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(1024);
-    let len = head(stream, &mut bytes, trial, begin).await?;
-    trial.head_ms = Some(ms_since(begin));
-    if !with_keys {
-        return Some(bytes.split_off(len));
-    }
-    while bytes.len() < len + DIGEST.len() {
-        if !matches!(stream.read_buf(&mut bytes).await, Ok(n) if n > 0) {
-            fail(trial, "cut", begin);
+impl Opening<'_> {
+    /// The handshake. The key bytes go out behind the request in a write of their own, as a browser's do.
+    pub(super) async fn shake_draft(&mut self) -> Option<Vec<u8>> {
+        let with_keys = self.version == Version::Hixie76;
+        let request = request(self.way, with_keys, self.target);
+        self.trial.sent = sent(&request);
+        let mut written = write(self.stream, request.as_bytes()).await;
+        if with_keys && written.is_some() {
+            written = write(self.stream, KEY3).await;
+        }
+        if written.is_none() {
+            self.fail("reset");
             return None;
         }
+        let mut bytes = Vec::with_capacity(1024);
+        let len = self.head(&mut bytes).await?;
+        self.trial.head_ms = Some(ms_since(self.begin));
+        if !with_keys {
+            return Some(bytes.split_off(len));
+        }
+        while bytes.len() < len + DIGEST.len() {
+            if !matches!(self.stream.read_buf(&mut bytes).await, Ok(n) if n > 0) {
+                self.fail("cut");
+                return None;
+            }
+        }
+        let mut behind = bytes.split_off(len);
+        let leftover = behind.split_off(DIGEST.len());
+        if behind != DIGEST {
+            self.fail_with("altered", "the proof of the key bytes is wrong".to_owned());
+            return None;
+        }
+        Some(leftover)
     }
-    let mut behind = bytes.split_off(len);
-    let leftover = behind.split_off(DIGEST.len());
-    if behind != DIGEST {
-        trial.detail = Some("the proof of the key bytes is wrong".to_owned());
-        fail(trial, "altered", begin);
-        return None;
+
+    /// Reads the head of a good answer and gives its length.
+    async fn head(&mut self, bytes: &mut Vec<u8>) -> Option<usize> {
+        loop {
+            let ended = !matches!(self.stream.read_buf(bytes).await, Ok(n) if n > 0);
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut response = httparse::Response::new(&mut headers);
+            match response.parse(bytes) {
+                Ok(httparse::Status::Complete(len)) if response.code == Some(101) => return Some(len),
+                Ok(httparse::Status::Complete(_)) => {
+                    let status = response.code.unwrap_or_default();
+                    let headers: Vec<_> = response.headers.iter().map(|header| (header.name, header.value)).collect();
+                    self.refused(status, &headers, bytes.clone()).await;
+                    return None;
+                }
+                Ok(httparse::Status::Partial) if ended || bytes.len() > HEAD_BYTES_MAX => {
+                    self.fail("reset");
+                    return None;
+                }
+                Ok(httparse::Status::Partial) => {}
+                Err(_) => {
+                    self.fail_with("not-http", excerpt(bytes));
+                    return None;
+                }
+            }
+        }
     }
-    Some(leftover)
 }
 
 fn request(way: &Way, with_keys: bool, target: &str) -> String {
@@ -116,39 +134,5 @@ fn request(way: &Way, with_keys: bool, target: &str) -> String {
         format!("{start}Sec-WebSocket-Key1: {KEY1}\r\nSec-WebSocket-Key2: {KEY2}\r\n\r\n")
     } else {
         format!("{start}\r\n")
-    }
-}
-
-/// Reads the head of a good answer and gives its length.
-async fn head(stream: &mut Stream, bytes: &mut Vec<u8>, trial: &mut Trial, begin: Instant) -> Option<usize> {
-    loop {
-        let ended = !matches!(stream.read_buf(bytes).await, Ok(n) if n > 0);
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut response = httparse::Response::new(&mut headers);
-        match response.parse(bytes) {
-            Ok(httparse::Status::Complete(len)) if response.code == Some(101) => return Some(len),
-            Ok(httparse::Status::Complete(_)) => {
-                let status = response.code.unwrap_or_default();
-                let list: Vec<(String, Vec<u8>)> =
-                    response.headers.iter().map(|header| (header.name.to_owned(), header.value.to_vec())).collect();
-                let length = list.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-                let length = length.and_then(|(_, value)| str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0);
-                let body = rest(stream, std::mem::take(bytes), length).await;
-                let list: Vec<_> = list.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-                trial.answer = Some(answer_of(status, &list, &body));
-                fail(trial, "answered", begin);
-                return None;
-            }
-            Ok(httparse::Status::Partial) if ended || bytes.len() > HEAD_BYTES_MAX => {
-                fail(trial, "reset", begin);
-                return None;
-            }
-            Ok(httparse::Status::Partial) => {}
-            Err(_) => {
-                trial.detail = Some(excerpt(bytes));
-                fail(trial, "not-http", begin);
-                return None;
-            }
-        }
     }
 }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use throughline_wire::ws::Version;
+use throughline_wire::ws::deflate::Agreed;
 use throughline_wire::ws::handshake::{ClientHandshake, HandshakeError, Unexpected};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::observations::{Seen, Trial};
 use super::PATIENCE_MS;
-use super::draft::{self, DraftSocket};
+use super::draft::DraftSocket;
 use super::requests::{answer_of, diagnose, nonce};
 use super::way::{Way, fail, ms_since};
+use crate::error::excerpt;
 use crate::net::Stream;
 use crate::websocket::{Connection, ConnectionOptions, Frame, Message};
 
@@ -151,11 +153,12 @@ async fn open(way: &Way, version: Version, resource: &str, trial: &mut Trial) ->
     let mut stream = way.connect(trial).await?;
     let begin = Instant::now();
     let target = way.url.path(resource);
+    let mut opening = Opening { stream: &mut stream, way, version, target: &target, trial, begin };
     let shaken = timeout(Duration::from_millis(PATIENCE_MS), async {
         if version.has_number() {
-            shake(&mut stream, way, version, &target, trial, begin).await.map(Shaken::Framed)
+            opening.shake().await.map(Shaken::Framed)
         } else {
-            draft::shake(&mut stream, way, version, &target, trial, begin).await.map(Shaken::Draft)
+            opening.shake_draft().await.map(Shaken::Draft)
         }
     });
     match shaken.await {
@@ -167,7 +170,7 @@ async fn open(way: &Way, version: Version, resource: &str, trial: &mut Trial) ->
         Ok(None) => None,
         Err(_) => {
             // Of hixie-76 the head may have come, and only the proof of the key bytes be missing.
-            fail(trial, if trial.head_ms.is_some() { "mute" } else { "silent" }, begin);
+            opening.fail(if opening.trial.head_ms.is_some() { "mute" } else { "silent" });
             None
         }
     }
@@ -175,81 +178,97 @@ async fn open(way: &Way, version: Version, resource: &str, trial: &mut Trial) ->
 
 /// What a handshake agreed on, with the bytes that came behind it.
 enum Shaken {
-    Framed((Option<throughline_wire::ws::deflate::Agreed>, Vec<u8>)),
+    Framed((Option<Agreed>, Vec<u8>)),
     Draft(Vec<u8>),
 }
 
-/// The handshake of versions with a number.
-async fn shake(
-    stream: &mut Stream,
-    way: &Way,
-    version: Version,
-    target: &str,
-    trial: &mut Trial,
-    begin: Instant,
-) -> Option<(Option<throughline_wire::ws::deflate::Agreed>, Vec<u8>)> {
-    let mut key = [0; 16];
-    // The key is no secret: it only shows that the answer belongs to this request.
-    let _ = getrandom::fill(&mut key);
-    let handshake = ClientHandshake {
-        host: way.url.authority(),
-        path: target,
-        key,
-        subprotocol: true,
-        origin: way.origin.as_deref(),
-        // Drafts had another form of it.
-        deflate: version == Version::V13,
-    };
-    let request = String::from_utf8_lossy(&handshake.request()).into_owned();
-    let number = format!("Sec-WebSocket-Version: {}", version.name());
-    let mut request = request.replace("Sec-WebSocket-Version: 13", &number);
-    if version != Version::V13 {
-        request = request.replace("\r\nOrigin: ", "\r\nSec-WebSocket-Origin: ");
-    }
-    trial.sent = sent(&request);
-    let mut bytes = Vec::with_capacity(4096);
-    if write(stream, request.as_bytes()).await.is_none() {
-        fail(trial, "reset", begin);
-        return None;
-    }
-    loop {
-        let ended = !matches!(stream.read_buf(&mut bytes).await, Ok(n) if n > 0);
-        match handshake.check(&bytes) {
-            Ok(Some(agreement)) => {
-                trial.head_ms = Some(ms_since(begin));
-                return Some((agreement.deflate, bytes.get(agreement.len..).unwrap_or_default().to_vec()));
-            }
-            Ok(None) if ended => {
-                fail(trial, "reset", begin);
-                return None;
-            }
-            Ok(None) => {}
-            Err(error) => {
-                refused(stream, bytes, error, trial, begin).await;
-                return None;
-            }
-        }
-    }
+/// A handshake under way.
+pub(super) struct Opening<'a> {
+    pub(super) stream: &'a mut Stream,
+    pub(super) way: &'a Way,
+    pub(super) version: Version,
+    pub(super) target: &'a str,
+    /// Where it is put down what comes of it.
+    pub(super) trial: &'a mut Trial,
+    pub(super) begin: Instant,
 }
 
-/// Puts down an answer that is no good one.
-async fn refused(stream: &mut Stream, bytes: Vec<u8>, error: HandshakeError, trial: &mut Trial, begin: Instant) {
-    match error {
-        HandshakeError::Unexpected(answer) => {
-            let Unexpected { status, headers, .. } = &*answer;
-            let length = answer.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-            let body = rest(stream, bytes, length).await;
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-            trial.answer = Some(answer_of(*status, &headers, &body));
-            fail(trial, "answered", begin);
+impl Opening<'_> {
+    /// Puts down why it failed.
+    pub(super) fn fail(&mut self, fault: &str) {
+        fail(self.trial, fault, self.begin);
+    }
+
+    /// The same, with what came or is wrong.
+    pub(super) fn fail_with(&mut self, fault: &str, detail: String) {
+        self.trial.detail = Some(detail);
+        self.fail(fault);
+    }
+
+    /// Puts down an answer that is no good one; `bytes` begin with its head.
+    pub(super) async fn refused(&mut self, status: u16, headers: &[(&str, &[u8])], bytes: Vec<u8>) {
+        let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        let length = length.and_then(|(_, value)| str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0);
+        let body = rest(self.stream, bytes, length).await;
+        self.trial.answer = Some(answer_of(status, headers, &body));
+        self.fail("answered");
+    }
+
+    /// The handshake of versions with a number.
+    async fn shake(&mut self) -> Option<(Option<Agreed>, Vec<u8>)> {
+        let mut key = [0; 16];
+        // The key is no secret: it only shows that the answer belongs to this request.
+        let _ = getrandom::fill(&mut key);
+        let handshake = ClientHandshake {
+            host: self.way.url.authority(),
+            path: self.target,
+            key,
+            subprotocol: true,
+            origin: self.way.origin.as_deref(),
+            // Drafts had another form of it.
+            deflate: self.version == Version::V13,
+        };
+        let request = String::from_utf8_lossy(&handshake.request()).into_owned();
+        let number = format!("Sec-WebSocket-Version: {}", self.version.name());
+        let mut request = request.replace("Sec-WebSocket-Version: 13", &number);
+        if self.version != Version::V13 {
+            request = request.replace("\r\nOrigin: ", "\r\nSec-WebSocket-Origin: ");
         }
-        HandshakeError::NotHttp(_) => {
-            trial.detail = Some(crate::error::excerpt(&bytes));
-            fail(trial, "not-http", begin);
+        self.trial.sent = sent(&request);
+        let mut bytes = Vec::with_capacity(4096);
+        if write(self.stream, request.as_bytes()).await.is_none() {
+            self.fail("reset");
+            return None;
         }
-        other => {
-            trial.detail = Some(other.to_string());
-            fail(trial, "altered", begin);
+        loop {
+            let ended = !matches!(self.stream.read_buf(&mut bytes).await, Ok(n) if n > 0);
+            match handshake.check(&bytes) {
+                Ok(Some(agreement)) => {
+                    self.trial.head_ms = Some(ms_since(self.begin));
+                    return Some((agreement.deflate, bytes.get(agreement.len..).unwrap_or_default().to_vec()));
+                }
+                Ok(None) if ended => {
+                    self.fail("reset");
+                    return None;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.no_agreement(bytes, error).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn no_agreement(&mut self, bytes: Vec<u8>, error: HandshakeError) {
+        match error {
+            HandshakeError::Unexpected(answer) => {
+                let Unexpected { status, headers, .. } = &*answer;
+                let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+                self.refused(*status, &headers, bytes).await;
+            }
+            HandshakeError::NotHttp(_) => self.fail_with("not-http", excerpt(&bytes)),
+            other => self.fail_with("altered", other.to_string()),
         }
     }
 }
@@ -258,7 +277,7 @@ async fn refused(stream: &mut Stream, bytes: Vec<u8>, error: HandshakeError, tri
 const REFUSAL_BYTES_MAX: usize = 16 << 10;
 
 /// The body of an answer whose head has come.
-pub(super) async fn rest(stream: &mut Stream, mut bytes: Vec<u8>, length: usize) -> Vec<u8> {
+async fn rest(stream: &mut Stream, mut bytes: Vec<u8>, length: usize) -> Vec<u8> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     while bytes.len() < head.saturating_add(length).min(REFUSAL_BYTES_MAX) {
         match stream.read_buf(&mut bytes).await {
