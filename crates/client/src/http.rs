@@ -21,6 +21,9 @@ const CONNECT_TIMEOUT_MS: u64 = 10_000;
 /// Time for a whole answer, milliseconds.
 const ANSWER_TIMEOUT_MS: u64 = 60_000;
 
+/// Channels asked for with one request, which is the most that a realm gives.
+const CHANNELS_AT_ONCE: u32 = 1000;
+
 /// What a channel name may hold as it stands within a path.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b':').remove(b'/');
 /// What a query value may hold as it stands.
@@ -52,10 +55,26 @@ impl Realm {
         Realm { url }
     }
 
-    /// All channels.
+    /// All channels by name, page by page. One that comes or goes meanwhile may be there or not.
     pub async fn channels(&self) -> Result<Vec<Channel>, HttpError> {
-        let answer = self.send(Method::GET, "/channels", &[], None).await?;
-        values::channels(&answer.expect(&[StatusCode::OK])?)
+        let mut all = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut path = "/channels".to_owned();
+            let mut query = Query(&mut path, '?');
+            if let Some(after) = &after {
+                query.add("after", after);
+            }
+            query.add("limit", &CHANNELS_AT_ONCE.to_string());
+            let answer = self.send(Method::GET, &path, &[], None).await?;
+            let (channels, next) = values::channels(&answer.expect(&[StatusCode::OK])?)?;
+            all.extend(channels);
+            let Some(next) = next else { return Ok(all) };
+            if after.as_ref().is_some_and(|after| *after >= next) {
+                return Err(HttpError::Answer(format!("the page after {next:?} does not come after the one before")));
+            }
+            after = Some(next);
+        }
     }
 
     /// One channel.

@@ -23,12 +23,38 @@ async fn call<T>(status: &str, body: &str, call: impl AsyncFnOnce(Realm) -> T) -
 async fn channels_are_read() {
     let body = r#"{"channels":[{"name":"a/b","type":"mixed","capacity":5,"bytes":null,"ttl":null,"epoch":"00000000000000ff","first":"1","last":"3","events":3}]}"#;
     let (request, channels) = call("200 OK", body, async |realm| realm.channels().await).await;
-    assert!(request.starts_with("GET /p/throughline/v1/channels HTTP/1.1\r\n"), "{request}");
+    assert!(request.starts_with("GET /p/throughline/v1/channels?limit=1000 HTTP/1.1\r\n"), "{request}");
     let channels = channels.unwrap();
     assert_eq!(channels.len(), 1);
     let channel = &channels[0];
     assert_eq!((channel.name.as_str(), channel.kind, channel.capacity), ("a/b", ChannelType::Mixed, Some(5)));
     assert_eq!((channel.first, channel.last, channel.events), (Eid(1), Eid(3), 3));
+}
+
+fn page_of_channels(name: &str, next: &str) -> String {
+    let channel = format!(
+        r#"{{"name":"{name}","type":"reliable","capacity":5,"bytes":null,"ttl":null,"epoch":"00000000000000ff","first":"1","last":"3","events":3}}"#
+    );
+    response("200 OK", &format!(r#"{{"channels":[{channel}]{next}}}"#))
+}
+
+#[tokio::test]
+async fn channels_come_page_by_page() {
+    let server = Server::start().await;
+    let realm = Realm::new(server.url().parse().unwrap());
+    let pages = [page_of_channels("a/b", r#","next":"a/b","more":true"#), page_of_channels("c", "")];
+    let answers = async { [server.answer(&pages[0]).await, server.answer(&pages[1]).await] };
+    let (requests, channels) = tokio::join!(answers, realm.channels());
+    assert!(
+        requests[1].starts_with("GET /throughline/v1/channels?after=a%2Fb&limit=1000 HTTP/1.1\r\n"),
+        "{requests:?}"
+    );
+    assert_eq!(channels.unwrap().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["a/b", "c"]);
+    // A server that gives the same page for ever is not asked for ever.
+    let page = page_of_channels("a", r#","next":"a","more":true"#);
+    let answers = async { [server.answer(&page).await, server.answer(&page).await] };
+    let (_, channels) = tokio::join!(answers, realm.channels());
+    assert!(matches!(channels, Err(HttpError::Answer(_))), "{channels:?}");
 }
 
 #[tokio::test]

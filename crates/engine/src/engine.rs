@@ -260,6 +260,20 @@ impl Engine {
         channels
     }
 
+    /// The first `limit` channels whose names come after `after`, by name, and whether there are more. Looks at every channel.
+    pub fn channels_after(&self, after: &str, limit: usize) -> (Vec<Arc<Channel>>, bool) {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let mut channels: Vec<_> = names.values().filter(|channel| channel.name() > after).map(Arc::clone).collect();
+        drop(names);
+        let more = channels.len() > limit;
+        if more {
+            channels.select_nth_unstable_by(limit, |a, b| a.name().cmp(b.name()));
+            channels.truncate(limit);
+        }
+        channels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        (channels, more)
+    }
+
     /// Publishes an event. Gives the outcome when it is decided at once; otherwise `done` gets it later, from the store's thread
     /// and without any lock held. Events in memory are decided at once, unless they follow one on the same `mixed` channel
     /// that waits for the disk. `done` must not wait for the disk itself, so it must not publish, create or delete: the thread it

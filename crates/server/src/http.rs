@@ -145,7 +145,7 @@ where
         (Route::Health, _) => Ok(health(context)),
         (Route::Metrics, _) => metrics(context).await,
         (Route::Diagnose, _) => diagnose(head, context),
-        (Route::Channels, _) => channels::list(context).await,
+        (Route::Channels, _) => channels::list(head, context).await,
         (Route::Channel(name), &Method::PUT) => channels::create(name, head, body, context).await,
         (Route::Channel(name), &Method::DELETE) => channels::delete(name, context).await,
         (Route::Channel(name), _) => channels::show(&name, context),

@@ -204,14 +204,19 @@ pub(super) fn channel(body: &[u8]) -> Result<Channel, HttpError> {
     })
 }
 
-pub(super) fn channels(body: &[u8]) -> Result<Vec<Channel>, HttpError> {
+/// A page of channels, and after which name the next one begins, where there is one.
+pub(super) fn channels(body: &[u8]) -> Result<(Vec<Channel>, Option<String>), HttpError> {
     #[derive(Deserialize)]
     struct List<'a> {
         #[serde(borrow)]
         channels: Vec<&'a RawValue>,
+        next: Option<String>,
+        #[serde(default)]
+        more: bool,
     }
     let list: List<'_> = parse(body)?;
-    list.channels.into_iter().map(|raw| channel(raw.get().as_bytes())).collect()
+    let channels = list.channels.into_iter().map(|raw| channel(raw.get().as_bytes())).collect::<Result<_, _>>()?;
+    Ok((channels, list.next.filter(|_| list.more)))
 }
 
 pub(super) fn spec_json(spec: &ChannelSpec) -> Bytes {

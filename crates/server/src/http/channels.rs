@@ -20,16 +20,24 @@ use crate::config::nearest;
 const DESCRIPTION_BYTES_MAX: u64 = 65_536;
 const MEMBERS: [&str; 4] = ["type", "capacity", "bytes", "ttl"];
 
-pub(super) async fn list(context: &Context) -> Result<Response<Body>, Fault> {
-    let body = context.blocking(|engine: &Engine| {
+pub(super) async fn list(head: &Parts, context: &Context) -> Result<Response<Body>, Fault> {
+    let query = Query::of(head, &["after", "limit"])?;
+    let (after, limit) = (query.get("after").unwrap_or_default().to_owned(), query.limit()?);
+    let body = context.blocking(move |engine: &Engine| {
+        let (channels, more) = engine.channels_after(&after, limit);
         let mut out = b"{\"channels\":[".to_vec();
-        for (i, channel) in engine.channels().iter().enumerate() {
+        for (i, channel) in channels.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
             write_channel(&mut out, channel);
         }
-        out.extend_from_slice(b"]}");
+        out.push(b']');
+        if let Some(last) = channels.last().filter(|_| more) {
+            // Writing into a Vec cannot fail; names hold nothing that JSON escapes.
+            let _ = write!(out, ",\"next\":\"{}\",\"more\":true", last.name());
+        }
+        out.push(b'}');
         out
     });
     Ok(json(StatusCode::OK, body.await?))

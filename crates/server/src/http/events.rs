@@ -17,12 +17,8 @@ use super::Context;
 use super::answer::{Fault, json};
 use super::body::Body;
 use super::channels::unknown;
-use super::request::{Query, read_body};
+use super::request::{Query, number, read_body};
 
-/// Events in a page when the request does not say.
-const PAGE_EVENTS: usize = 100;
-/// Most events in a page.
-const PAGE_EVENTS_MAX: usize = 1000;
 /// Bytes of event data after which a page ends.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
@@ -102,11 +98,6 @@ fn origin(headers: &HeaderMap) -> Result<Option<Origin>, Fault> {
     Ok(Some(Origin { session, number }))
 }
 
-/// Decimal digits and nothing else.
-fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
 fn tag(query: &Query<'_>) -> Result<Option<Box<str>>, Fault> {
     match query.get("tag") {
         Some(tag) if tag.len() > TAG_BYTES_MAX => {
@@ -137,7 +128,7 @@ fn flag(query: &Query<'_>, name: &str) -> Result<Option<bool>, Fault> {
 pub(super) async fn replay(name: &str, head: &Parts, context: &Context) -> Result<Response<Body>, Fault> {
     let query = Query::of(head, &["from", "limit"])?;
     let from = from(&query)?;
-    let limit = ReadLimit { events: limit(&query)?, bytes: PAGE_BYTES_MAX };
+    let limit = ReadLimit { events: query.limit()?, bytes: PAGE_BYTES_MAX };
     let channel = context.engine.channel(name).ok_or_else(|| unknown(name))?;
     let now = (context.now)();
     let position = channel.position(from, now)?;
@@ -162,14 +153,6 @@ fn from(query: &Query<'_>) -> Result<From, Fault> {
         return Ok(From::All);
     }
     text.parse().ok().filter(|eid| *eid != Eid::NONE).map(From::Eid).ok_or_else(bad)
-}
-
-fn limit(query: &Query<'_>) -> Result<usize, Fault> {
-    let Some(text) = query.get("limit") else { return Ok(PAGE_EVENTS) };
-    let value = number(text).and_then(|value| usize::try_from(value).ok());
-    value.filter(|value| (1..=PAGE_EVENTS_MAX).contains(value)).ok_or_else(|| {
-        Fault::bad_request(format!("limit is {text:?}; expected 1 to {PAGE_EVENTS_MAX}")).limit(PAGE_EVENTS_MAX as u64)
-    })
 }
 
 fn store_fault(error: StoreError) -> Fault {

@@ -16,6 +16,11 @@ use super::Context;
 use super::answer::Fault;
 use crate::config::nearest;
 
+/// Events or channels in a page when the request does not say.
+const PAGE_ENTRIES: usize = 100;
+/// Most of them in a page.
+const PAGE_ENTRIES_MAX: usize = 1000;
+
 /// The parameters of a query, each of which may be given once.
 #[derive(Debug)]
 pub(crate) struct Query<'a> {
@@ -53,6 +58,21 @@ impl<'a> Query<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref())
     }
+
+    /// How many entries a page is to have at most.
+    pub(super) fn limit(&self) -> Result<usize, Fault> {
+        let Some(text) = self.get("limit") else { return Ok(PAGE_ENTRIES) };
+        let value = number(text).and_then(|value| usize::try_from(value).ok());
+        value.filter(|value| (1..=PAGE_ENTRIES_MAX).contains(value)).ok_or_else(|| {
+            let text = format!("limit is {text:?}; expected 1 to {PAGE_ENTRIES_MAX}");
+            Fault::bad_request(text).limit(PAGE_ENTRIES_MAX as u64)
+        })
+    }
+}
+
+/// Decimal digits and nothing else.
+pub(super) fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Percent-encoding, and `+` for a space.

@@ -369,6 +369,35 @@ async fn a_stopping_realm_reads_but_takes_nothing() {
 }
 
 #[tokio::test]
+async fn channels_are_paged_by_name() {
+    let realm = Realm::new("");
+    for name in ["b", "a/b", "d", "c", "a"] {
+        realm.send("PUT", &format!("/throughline/v1/channels/{name}"), &[], b"").await;
+    }
+    let pages = [
+        ("", vec!["a", "a/b", "b", "c", "d"], None),
+        ("?limit=5", vec!["a", "a/b", "b", "c", "d"], None),
+        ("?limit=2", vec!["a", "a/b"], Some("a/b")),
+        ("?after=a%2Fb&limit=2", vec!["b", "c"], Some("c")),
+        ("?after=c&limit=2", vec!["d"], None),
+        // A channel that was deleted between two pages.
+        ("?after=bb&limit=1", vec!["c"], Some("c")),
+        ("?after=d", vec![], None),
+    ];
+    for (query, names, next) in pages {
+        let answer = realm.send("GET", &format!("/throughline/v1/channels{query}"), &[], b"").await;
+        let page: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let found: Vec<_> = page["channels"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+        assert_eq!(found, names, "{query}");
+        assert_eq!((page["next"].as_str(), page["more"].as_bool()), (next, next.map(|_| true)), "{query}");
+    }
+    for query in ["limit=0", "limit=1001", "limit=+1", "from=a"] {
+        let target = format!("/throughline/v1/channels?{query}");
+        refused(&realm, &[("GET", &target, &[], b"", 400, "bad_request", "")]).await;
+    }
+}
+
+#[tokio::test]
 async fn metrics_show_what_happened() {
     let realm = Realm::new("");
     let headers = [SESSION, ("Throughline-Id", "1")];
