@@ -18,7 +18,8 @@ const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 let realm;
 let session;
 before(async () => {
-  realm = await Realm.start({ config: '[origins]\nallowed = ["https://app.example"]\n' });
+  // The connection is there for all tests, also for those that follow on long ones without it.
+  realm = await Realm.start({ config: 'timeouts.head_ms = 600000\n[origins]\nallowed = ["https://app.example"]\n' });
   session = await open(realm.url);
   carry(new URL(realm.url).origin, session);
 });
@@ -158,14 +159,21 @@ test("a connection with nothing to do is closed, one with a link is not", async 
   await short.end();
 });
 
-test("a client that takes nothing of an answer is disconnected", async () => {
+test("an answer of which a client takes nothing is reset, and its connection lives on", async () => {
   const short = await Realm.start({ config: "[timeouts]\nbody_ms = 300\n" });
   await short.http("POST", "channels/big/events", { body: "x".repeat(1_000_000), status: 201 });
-  const session = await open(short.url, { settings: { initialWindowSize: 1000 } });
+  const session = await open(short.url);
+  const link = await Link.open(undefined, { socket: await websocket(session) });
+  await link.request({ type: "subscribe", id: 1, channel: "calm", from: "new" });
   const stream = session.request({ ":path": `${events("big")}?from=all` });
   stream.on("error", () => {});
-  await closed(session);
-  assert.equal((await fetch(`${short.url}/healthz`)).status, 200);
+  // It is not read, so that its window stays closed.
+  while (!stream.closed) assert.equal((await ask(session, { ":path": "/healthz" })).status, 200);
+  assert.equal(stream.rstCode, 8, "CANCEL");
+  await ask(session, { ":method": "POST", ":path": events("calm") }, "still here");
+  assert.equal((await link.until((m) => m.type === "event")).data, "still here");
+  await link.close();
+  session.destroy();
   await short.end();
 });
 

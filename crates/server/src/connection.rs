@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use h2::ext::Protocol;
 use hyper::body::Incoming;
-use hyper::ext::Protocol;
 use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, Version};

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
@@ -171,9 +171,9 @@ impl Far {
         }
     }
 
-    /// A look at what becomes of it.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch(Rc::downgrade(&self.0))
+    /// True once the link is over: what it wrote before that may still be there.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.borrow().finished
     }
 
     /// The client sends no more.
@@ -181,18 +181,6 @@ impl Far {
         let state = &mut *self.0.borrow_mut();
         state.ended = true;
         wake(&mut state.reader);
-    }
-}
-
-/// Looks at a pipe without keeping it.
-#[derive(Debug)]
-pub(crate) struct Watch(Weak<RefCell<State>>);
-
-impl Watch {
-    /// True while the link is over and the client has not taken the rest: what left the pipe may still wait for the window
-    /// of its stream.
-    pub(crate) fn is_left(&self) -> bool {
-        self.0.upgrade().is_some_and(|state| state.borrow().finished && !state.borrow().closed)
     }
 }
 
@@ -291,16 +279,12 @@ mod tests {
     #[test]
     fn a_link_that_gives_up_leaves_what_it_wrote() {
         let (pipe, far) = pair();
-        let watch = far.watch();
         pipe.write([&b"last"[..]]).unwrap();
-        assert!(!watch.is_left());
+        assert!(!far.is_finished());
         pipe.abort();
         assert_eq!(far.poll_room(&idle()), Poll::Ready(false));
         assert_eq!(pipe.read(&mut [0; 4]).unwrap(), 0);
-        assert!(watch.is_left());
+        assert!(far.is_finished());
         assert_eq!(taken(&far), b"last");
-        assert!(watch.is_left(), "the client may not have it yet");
-        drop(far);
-        assert!(!watch.is_left());
     }
 }

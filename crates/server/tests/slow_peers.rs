@@ -39,6 +39,19 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+fn number(at: &[u8]) -> u32 {
+    u32::from_be_bytes(at[..4].try_into().unwrap())
+}
+
+/// The kind, the stream and the payload of the next frame.
+fn read_frame(client: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    client.read_exact(&mut head).unwrap();
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    client.read_exact(&mut payload).unwrap();
+    (head[3], number(&head[5..]), payload)
+}
+
 /// Opens a connection of HTTP/2 whose streams may be sent `window` bytes each.
 fn begin(realm: &Realm, window: u32) -> TcpStream {
     let mut client = TcpStream::connect(realm.address()).unwrap();
@@ -65,7 +78,15 @@ fn a_websocket_within_http2_that_is_over_is_not_kept_for_a_client_that_takes_not
     let block = headers.map(|(name, value)| [vec![0], text(name), text(value)].concat()).concat();
     // It says nothing, so that its link is over soon, and has no room for that word.
     client.write_all(&frame(1, 4, 1, &block)).unwrap();
-    client.read_to_end(&mut Vec::new()).unwrap();
+    let (stream, reason) = loop {
+        let (kind, stream, payload) = read_frame(&mut client);
+        assert_ne!(kind, 7, "the connection is told to go");
+        if kind == 3 {
+            break (stream, payload);
+        }
+    };
+    // CANCEL (RFC 9113 section 7).
+    assert_eq!((stream, &*reason), (1, &[0, 0, 0, 8][..]));
     realm.stop();
 }
 
@@ -76,13 +97,9 @@ fn a_stream_within_http2_that_is_not_read_leaves_room_for_others() {
     let mut client = begin(&realm, 65_535);
     let (mut stream, mut connection) = (None, None);
     while stream.is_none() || connection.is_none() {
-        let mut head = [0; 9];
-        client.read_exact(&mut head).unwrap();
-        let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
-        client.read_exact(&mut payload).unwrap();
-        let number = |at: &[u8]| u32::from_be_bytes(at[..4].try_into().unwrap());
-        match head[3] {
-            4 if head[4] == 0 => {
+        let (kind, _, payload) = read_frame(&mut client);
+        match kind {
+            4 if !payload.is_empty() => {
                 stream = payload.chunks(6).find(|setting| setting[1] == 4).map(|setting| number(&setting[2..]));
             }
             8 => connection = Some(65_535 + number(&payload)),

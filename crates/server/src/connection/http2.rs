@@ -1,28 +1,24 @@
 //! HTTP/2 (RFC 9113): one connection for many requests and links. What a request asks for is what it would ask for on a connection
 //! of its own; a link has a [`pipe`] in place of the connection.
 
+mod outgoing;
 mod streams;
 
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::ext::Protocol;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use h2::RecvStream;
+use h2::ext::Protocol;
+use h2::server::{Builder, SendResponse};
+use httpdate::fmt_http_date;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::Extensions;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use throughline_wire::ws::handshake;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -38,40 +34,34 @@ use crate::tls::Agreed;
 use crate::transport::{self, Outcome};
 use crate::upgrade::{self, Accepted};
 use crate::waiting::{Awaited, Wait};
+use outgoing::{Incoming, Outgoing};
 use streams::{Streams, Ticket};
 
 /// What a connection begins with (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// As much of it as no request of HTTP/1 begins with.
 const PREFACE_BYTES_MIN: usize = 12;
-/// Bytes of an answer that may wait for the window of its stream.
+/// Bytes of an answer that are handed to the connection at a time.
 const SEND_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that a client may send ahead of what is read, on one stream.
 const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 /// The same on one connection: streams of links that take nothing for now leave room for the others.
 const WINDOW_BYTES: u32 = 64 * STREAM_WINDOW_BYTES;
-/// Bytes of an answer that are handed on at a time.
-const PART_BYTES_MAX: usize = 16 * 1024;
-/// How long a client may take to end a WebSocket that its link has ended.
-const LINGER: Duration = Duration::from_secs(3);
-/// Bytes of a WebSocket that are read at a time.
-const READ_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request's headers.
+const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+/// Headers that say how a message goes over a connection of HTTP/1.
+const OF_HTTP1: [HeaderName; 3] = [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING];
 
 /// True when a connection that began with `bytes` speaks HTTP/2.
 pub(super) fn is_preface(bytes: &[u8]) -> bool {
     bytes.len() >= PREFACE_BYTES_MIN && bytes.iter().zip(PREFACE).all(|(got, wanted)| got == wanted)
 }
 
-/// Tasks of a connection run on its shard.
+/// Whom the requests of a connection come from.
 #[derive(Clone, Copy)]
-struct Tasks;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        spawn_local(async move {
-            task.await;
-        });
-    }
+struct Origin {
+    source: Source,
+    tls: Option<Agreed>,
 }
 
 /// Serves a connection to its end; `first` are bytes that were read from it already.
@@ -86,122 +76,140 @@ pub(super) async fn serve(
     let settings = &local.http.config.http2;
     let timeouts = &local.http.config.timeouts;
     let (head, body) = (Duration::from_millis(timeouts.head_ms), Duration::from_millis(timeouts.body_ms));
-    let mut builder = http2::Builder::new(Tasks);
+    let mut builder = Builder::new();
     builder
-        .timer(TokioTimer::new())
         .max_concurrent_streams(u32::try_from(settings.streams_max).unwrap_or(u32::MAX))
-        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .max_send_buffer_size(SEND_BYTES_MAX)
         .initial_connection_window_size(WINDOW_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES);
+        .initial_window_size(STREAM_WINDOW_BYTES);
     if settings.websocket {
         builder.enable_connect_protocol();
     }
-    let tls = stream.agreed();
-    let io = Replay::http2(first, stream, body);
-    let streams = Rc::new(Streams::new(head, body, wait));
-    let service = service_fn(|request| answer(Rc::clone(&local), (source, tls), streams.ticket(), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let origin = Origin { source, tls: stream.agreed() };
     let mut phase = local.phase.clone();
     let mut stopping = pin!(phase.wait_for(|p| *p != Phase::Running));
+    let mut connection = tokio::select! {
+        begun = timeout(head, builder.handshake::<_, Bytes>(Replay::http2(first, stream, body))) => match begun {
+            Ok(begun) => begun.map_err(io::Error::other)?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "HTTP/2 did not begin in time (timeouts.head_ms)")),
+        },
+        _ = stopping.as_mut() => return Ok(()),
+    };
+    let streams = Rc::new(Streams::new(head, wait));
     let mut closing = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => return ended.map_err(io::Error::other),
-            _ = stopping.as_mut(), if !closing => {}
-            judged = streams.judge() => {
-                judged?;
-                if closing {
-                    // It was told to go, and has not gone.
-                    return Ok(());
+            request = connection.accept() => match request {
+                Some(Ok((request, respond))) => {
+                    spawn_local(exchange(Rc::clone(&local), origin, streams.ticket(), request, respond));
+                    continue;
                 }
-            }
+                Some(Err(e)) => return Err(io::Error::other(e)),
+                None => return Ok(()),
+            },
+            _ = stopping.as_mut(), if !closing => {}
+            () = streams.rest() => if closing {
+                // It was told to go, and has not gone.
+                return Ok(());
+            },
         }
         closing = true;
         streams.begin_rest();
-        connection.as_mut().graceful_shutdown();
+        connection.graceful_shutdown();
     }
 }
 
-/// The body of an answer.
-struct Outgoing {
-    content: Content,
-    /// Of the stream, unless somebody else keeps it.
-    ticket: Option<Ticket>,
+/// What a request comes to.
+enum Answer {
+    Whole(Response<Body>),
+    /// An answer without an end, and where its body comes from.
+    Stream(HeaderMap, Far),
+    /// What was agreed on, what the client sends, and the link.
+    WebSocket(Box<handshake::Accepted>, Awaited<Incoming>, Far),
 }
 
-enum Content {
-    /// What is left of it.
-    Whole(Bytes),
-    Link(Far),
-}
-
-impl hyper::body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Outgoing { content, ticket } = self.get_mut();
-        match content {
-            Content::Whole(rest) => {
-                // Asked for a part, since the client took the one before.
-                ticket.iter().for_each(Ticket::moved);
-                let part = rest.split_to(rest.len().min(PART_BYTES_MAX));
-                Poll::Ready((!part.is_empty()).then(|| Ok(Frame::data(part))))
-            }
-            Content::Link(far) => far.poll_take(cx).map(|part| part.map(|part| Ok(Frame::data(part)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(&self.content, Content::Whole(rest) if rest.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Whole(rest) => SizeHint::with_exact(rest.len() as u64),
-            Content::Link(_) => SizeHint::default(),
-        }
-    }
-}
-
-async fn answer(
+/// A request and its answer, to the end of its stream or to the beginning of a link.
+async fn exchange(
     local: Rc<Local>,
-    (source, tls): (Source, Option<Agreed>),
+    origin: Origin,
     ticket: Ticket,
-    mut request: Request<Incoming>,
-) -> Result<Response<Outgoing>, Infallible> {
-    let client = match identity::identify(&local, source, &mut request) {
-        Ok(client) => client,
-        Err(refused) => {
-            return Ok(
-                refused.map(|body| Outgoing { content: Content::Whole(body.into_bytes()), ticket: Some(ticket) })
-            );
-        }
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let answer = tokio::select! {
+        answer = answer(&local, origin, &ticket, request) => answer,
+        // Nobody waits for it any more.
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
     };
-    let request_is_whole = ticket.whole();
-    let mut request = request.map(|body| Awaited::new(body, request_is_whole));
+    let patience = Duration::from_millis(local.http.config.timeouts.body_ms);
+    let now = UNIX_EPOCH + Duration::from_millis(local.http.unix_ms());
+    // Where the client is gone there is nobody to tell.
+    let mut begin = |mut head: Response<()>, over| {
+        for name in OF_HTTP1 {
+            head.headers_mut().remove(name);
+        }
+        head.headers_mut().extend(HeaderValue::try_from(fmt_http_date(now)).ok().map(|date| (header::DATE, date)));
+        Some(Outgoing::new(respond.send_response(head, over).ok()?, patience))
+    };
+    match answer {
+        Answer::Whole(response) => {
+            ticket.answers();
+            let (head, body) = response.into_parts();
+            let mut head = Response::from_parts(head, ());
+            if let Some(length) = body.len().filter(|length| *length > 0) {
+                head.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+            }
+            if let Some(outgoing) = begin(head, body.is_empty()) {
+                outgoing.whole(body.into_bytes()).await.unwrap_or_default();
+            }
+        }
+        // Tasks of their own, since this one is many times as large.
+        Answer::Stream(headers, far) => {
+            ticket.carries();
+            let mut head = Response::new(());
+            *head.headers_mut() = headers;
+            if let Some(mut outgoing) = begin(head, false) {
+                spawn_local(async move {
+                    outgoing.link(&far).await.unwrap_or_default();
+                    drop((far, ticket));
+                });
+            }
+        }
+        Answer::WebSocket(accepted, incoming, far) => {
+            ticket.carries();
+            if let Some(outgoing) = begin(connected(&accepted), false) {
+                spawn_local(async move {
+                    outgoing.carry(incoming, far).await;
+                    drop(ticket);
+                });
+            }
+        }
+    }
+}
+
+async fn answer(local: &Rc<Local>, origin: Origin, ticket: &Ticket, request: Request<RecvStream>) -> Answer {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let whole = ticket.whole();
+    let mut request = request.map(|body| Awaited::new(Incoming::new(body, length), whole));
+    let client = match identity::identify(local, origin.source, &mut request) {
+        Ok(client) => client,
+        Err(refused) => return Answer::Whole(*refused),
+    };
     let path = request.uri().path();
     let kind = transport::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);
     let probed = probe::Kind::of(path).filter(|_| request.method() != Method::OPTIONS);
     let purpose = upgrade::purpose(path).filter(|_| request.method() != Method::OPTIONS);
-    let response = if !speaks_known_protocol(request.extensions()) {
+    Answer::Whole(if !speaks_known_protocol(request.extensions()) {
         let text = "websocket is the only protocol that CONNECT opens here";
         http::error(StatusCode::NOT_IMPLEMENTED, "bad_request", text)
     } else if let Some(purpose) = purpose {
-        match handshake_by_hyper(&local, purpose, (&client, tls), &request) {
+        match handshake_by_hyper(local, purpose, (&client, origin.tls), &request) {
             Ok((start, Accepted::Numbered(accepted))) => {
                 let (near, far) = pipe::pair();
                 local.link(Stream::Pipe(near), start, &mut []);
-                ticket.carries(&far);
                 local.http.metrics.http2_websockets.inc();
-                let upgraded = hyper::upgrade::on(&mut request);
-                spawn_local(async move {
-                    if let Ok(upgraded) = upgraded.await {
-                        carry(&local, upgraded, &far).await;
-                    }
-                    drop((far, ticket));
-                });
-                return Ok(connected(&accepted));
+                return Answer::WebSocket(accepted, request.into_body(), far);
             }
             Ok((_, Accepted::Draft(_))) => {
                 http::error(StatusCode::BAD_REQUEST, "bad_request", "HTTP/2 carries version 13 of WebSocket only")
@@ -209,37 +217,29 @@ async fn answer(
             Err(refused) => *refused,
         }
     } else if let Some(kind) = kind {
-        match transport::serve(&local, kind, client.address, request).await {
+        match transport::serve(local, kind, client.address, request).await {
             Outcome::Stream(mut start) => {
+                let (near, far) = pipe::pair();
                 let headers = std::mem::take(&mut start.headers);
-                let (near, response) = streaming(headers, ticket);
-                local.stream_link(near, start);
-                return Ok(response);
+                local.stream_link(Stream::Pipe(near), start);
+                return Answer::Stream(headers, far);
             }
             Outcome::Answer(response) => response,
         }
     } else if let Some(kind) = probed {
-        match probe::serve(&local, kind, Arrival { client, tls, raw: None }, request).await {
+        match probe::serve(local, kind, Arrival { client, tls: origin.tls, raw: None }, request).await {
             probe::Outcome::Stream(mut start) => {
-                let (near, response) = streaming(std::mem::take(&mut start.headers), ticket);
-                spawn_local(async move { probe::run(&local, &near, &start).await });
-                return Ok(response);
+                let (near, far) = pipe::pair();
+                let headers = std::mem::take(&mut start.headers);
+                let local = Rc::clone(local);
+                spawn_local(async move { probe::run(&local, &Stream::Pipe(near), &start).await });
+                return Answer::Stream(headers, far);
             }
             probe::Outcome::Answer(response) => response,
         }
     } else {
         http::serve(request, &local.http).await
-    };
-    Ok(response.map(|body: Body| Outgoing { content: Content::Whole(body.into_bytes()), ticket: Some(ticket) }))
-}
-
-/// An answer without an end, and where its body is written to.
-fn streaming(headers: HeaderMap, ticket: Ticket) -> (Stream, Response<Outgoing>) {
-    let (near, far) = pipe::pair();
-    ticket.carries(&far);
-    let mut response = Response::new(Outgoing { content: Content::Link(far), ticket: Some(ticket) });
-    *response.headers_mut() = headers;
-    (Stream::Pipe(near), response)
+    })
 }
 
 /// False for a CONNECT to anything but WebSocket (RFC 8441 section 4).
@@ -247,49 +247,12 @@ fn speaks_known_protocol(extensions: &Extensions) -> bool {
     extensions.get::<Protocol>().is_none_or(|protocol| protocol.as_str() == "websocket")
 }
 
-fn connected(accepted: &handshake::Accepted) -> Response<Outgoing> {
-    let mut response = Response::new(Outgoing { content: Content::Whole(Bytes::new()), ticket: None });
+fn connected(accepted: &handshake::Accepted) -> Response<()> {
+    let mut response = Response::new(());
     for (name, value) in accepted.negotiated() {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }
     }
     response
-}
-
-/// Carries the bytes of a WebSocket between its stream and its link, until both have ended.
-async fn carry(local: &Local, upgraded: Upgraded, far: &Far) {
-    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
-    let mut up = pin!(async {
-        loop {
-            poll_fn(|cx| far.poll_room(cx)).await;
-            let read = |cx: &mut Context<'_>| {
-                let mut buffer = local.buffer.borrow_mut();
-                let mut part = ReadBuf::new(&mut buffer[..READ_BYTES_MAX]);
-                ready!(Pin::new(&mut reader).poll_read(cx, &mut part))?;
-                far.put(part.filled());
-                Poll::Ready(io::Result::Ok(part.filled().len()))
-            };
-            if !matches!(poll_fn(read).await, Ok(1..)) {
-                break;
-            }
-        }
-        far.end();
-    });
-    let mut down = pin!(async {
-        while let Some(part) = poll_fn(|cx| far.poll_take(cx)).await {
-            writer.write_all(&part).await?;
-            writer.flush().await?;
-        }
-        writer.shutdown().await
-    });
-    // A stream that breaks ends both ways; the link learns it from the end of what it reads.
-    let _: io::Result<()> = tokio::select! {
-        () = &mut up => down.await,
-        written = &mut down => {
-            // A stream that is dropped before its client has ended it is reset, which may overtake the last bytes there.
-            timeout(LINGER, up).await.unwrap_or_default();
-            written
-        }
-    };
 }
