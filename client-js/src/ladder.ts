@@ -103,6 +103,8 @@ export class Ladder implements Steering {
   #spaced = false;
   #draining = false;
   #upgradeAt = Infinity;
+  /** Permits that the next upgrade leaves for rounds. The first one after an adoption leaves none. */
+  #spared = PERMITS_LEFT;
   #upgrades = 0;
   readonly #upgraded = new Set<TransportName>();
   #rotateAt = Infinity;
@@ -197,7 +199,7 @@ export class Ladder implements Steering {
   deadline(): number {
     let due = Infinity;
     if (this.#live !== undefined && !this.#draining) {
-      due = Math.max(Math.min(this.#upgradeAt, this.#rotateAt), this.#permitsAt(PERMITS_LEFT + 1));
+      due = Math.min(Math.max(this.#upgradeAt, this.#permitsAt(this.#spared + 1)), Math.max(this.#rotateAt, this.#permitsAt(PERMITS_LEFT + 1)));
     }
     for (const runner of this.#runners.values()) due = Math.min(due, this.#checkAt(runner));
     return Math.min(due, this.#stepAt());
@@ -263,6 +265,7 @@ export class Ladder implements Steering {
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     if (!same) {
       this.#upgraded.clear();
+      this.#spared = 0;
       this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now, transport);
     }
     const age = this.#age(now, transport)?.twice;
@@ -371,9 +374,9 @@ export class Ladder implements Steering {
     return this.#permits >= count ? -Infinity : this.#permitAt + (count - this.#permits) * PERMIT_MS;
   }
 
-  #spare(now: number): boolean {
+  #spare(now: number, left = PERMITS_LEFT): boolean {
     this.#refill(now);
-    return this.#permits > PERMITS_LEFT;
+    return this.#permits > left;
   }
 
   // What a live link leads to.
@@ -406,13 +409,13 @@ export class Ladder implements Steering {
   /** Tries the best transport, and every second time also the best of the other better ones. */
   #upgrade(now: number): void {
     const live = this.#live;
-    if (live === undefined || this.#draining || now < this.#upgradeAt || !this.#spare(now)) return;
+    if (live === undefined || this.#draining || now < this.#upgradeAt || !this.#spare(now, this.#spared)) return;
     this.#upgradeAt = this.#nextUpgrade(now, live.transport);
     this.#upgrades += 1;
-    const better = this.#options.list.filter((transport) => rank(transport) < rank(live.transport));
-    const [best, ...others] = better;
+    const [best, ...others] = this.#options.list.filter((transport) => rank(transport) < rank(live.transport));
     if (best !== undefined) this.#tryBetter(now, best);
-    if (this.#upgrades % 2 !== 0 || others.length === 0) return;
+    this.#spared = PERMITS_LEFT;
+    if (this.#upgrades % 2 !== 0) return;
     if (others.every((transport) => this.#upgraded.has(transport))) this.#upgraded.clear();
     const other = others.find((transport) => !this.#upgraded.has(transport));
     if (other === undefined) return;
@@ -422,7 +425,7 @@ export class Ladder implements Steering {
 
   #tryBetter(now: number, transport: TransportName): void {
     const running = [...this.#runners.values()].some((runner) => runner.transport === transport);
-    if (!running && this.#spare(now)) this.#start(now, transport, "upgrade");
+    if (!running && this.#spare(now, this.#spared)) this.#start(now, transport, "upgrade");
   }
 
   #learnAge(now: number, transport: TransportName, age: number): void {

@@ -100,6 +100,8 @@ pub struct Ladder {
     /// Rounds fail and permits are few: starts keep their distance until a link is adopted.
     spaced: bool,
     upgrade_at: Option<u64>,
+    /// Permits that the next upgrade leaves for rounds. The first one after an adoption leaves none.
+    spared: u32,
     upgrades: u32,
     /// Those besides the best that were tried since the last adoption.
     upgraded: Vec<Transport>,
@@ -135,6 +137,7 @@ impl Ladder {
             started: 0,
             spaced: false,
             upgrade_at: None,
+            spared: RESERVE,
             upgrades: 0,
             upgraded: Vec::new(),
             rotate_at: None,
@@ -258,8 +261,8 @@ impl Ladder {
 
     /// When [`tick`](Ladder::tick) is due.
     pub fn deadline(&self) -> Option<u64> {
-        let spare = self.permits.at(RESERVE + 1);
-        let wished = [self.upgrade_at, self.rotate_at].into_iter().flatten().map(|at| at.max(spare));
+        let wishes = [(self.upgrade_at, self.spared), (self.rotate_at, RESERVE)];
+        let wished = wishes.into_iter().filter_map(|(at, spared)| Some(at?.max(self.permits.at(spared + 1))));
         self.runners.values().map(|r| self.due(r)).chain(wished).chain(self.step_at()).min()
     }
 
@@ -333,6 +336,7 @@ impl Ladder {
         // A rotation changes nothing about what would be better, nor about when to look for it.
         if before != Some(transport) || self.upgrade_at.is_none() {
             self.upgraded.clear();
+            self.spared = 0;
             let best = self.list.first().is_none_or(|best| *best >= transport);
             self.upgrade_at = if best { None } else { Some(self.next_upgrade(now, transport)) };
         }
@@ -414,7 +418,7 @@ impl Ladder {
 
     /// Tries the best transport, and every second time also the best of the other better ones that was not tried yet.
     fn upgrade_if_due(&mut self, now: u64, live: Live) {
-        if self.upgrade_at.is_none_or(|at| now < at) || self.permits.left(now) <= RESERVE {
+        if self.upgrade_at.is_none_or(|at| now < at) || self.permits.left(now) <= self.spared {
             return;
         }
         self.upgrade_at = Some(self.next_upgrade(now, live.transport));
@@ -422,6 +426,7 @@ impl Ladder {
         let better: Vec<Transport> = self.list.iter().copied().filter(|t| *t < live.transport).collect();
         let Some((best, others)) = better.split_first() else { return };
         self.try_better(now, *best);
+        self.spared = RESERVE;
         if !self.upgrades.is_multiple_of(2) || others.is_empty() {
             return;
         }
@@ -436,7 +441,7 @@ impl Ladder {
 
     fn try_better(&mut self, now: u64, transport: Transport) {
         let running = self.runners.values().any(|r| r.transport == transport);
-        if !running && self.permits.left(now) > RESERVE {
+        if !running && self.permits.left(now) > self.spared {
             self.start(now, transport, Purpose::Upgrade);
         }
     }
