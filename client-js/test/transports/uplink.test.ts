@@ -105,13 +105,14 @@ describe("by POST", () => {
     expect(web.one("uplink").body).toBe(first.body);
   });
 
-  test("after six failures in a row the link is given up", async () => {
+  test.each([0, 503])("after six failures in a row the link is given up: %i", async (status) => {
     const { web, log } = started();
     for (let i = 0; i < 6; i += 1) {
       await web.run(2_000);
-      web.one("uplink").fail();
+      if (status === 0) web.one("uplink").fail();
+      else web.one("uplink").answer("no server is available", status, false);
     }
-    expect(log).toEqual(["opened", [1006, "6 tries to send failed (0)", undefined]]);
+    expect(log).toEqual(["opened", [1006, `6 tries to send failed (${status})`, undefined]]);
     await web.run(60_000);
     expect(web.open("uplink")).toHaveLength(0);
   });
