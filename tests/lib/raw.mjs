@@ -2,6 +2,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
 
 const MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -21,13 +22,14 @@ export function frame(opcode, payload = Buffer.alloc(0), { fin = true, rsv = 0, 
 }
 
 export class Raw {
-  /** Connects; nothing is sent yet. */
-  static async connect(url) {
+  /** Connects, over TLS where roots (`ca`) are given, `from` an address of this machine; nothing is sent yet. */
+  static async connect(url, { ca, from } = {}) {
     const raw = new Raw();
     raw.url = new URL(url);
     raw.bytes = Buffer.alloc(0);
     raw.waiting = new Set();
-    raw.socket = connect(Number(raw.url.port), raw.url.hostname);
+    const way = { port: Number(raw.url.port), host: raw.url.hostname, localAddress: from };
+    raw.socket = ca ? connectTls({ ...way, ca }) : connect(way);
     raw.socket.on("data", (data) => raw.take(data));
     raw.socket.on("error", () => {});
     raw.closed = new Promise((resolve) => raw.socket.on("close", resolve));
@@ -35,7 +37,7 @@ export class Raw {
       raw.over = true;
       for (const check of raw.waiting) check();
     });
-    await new Promise((resolve, reject) => raw.socket.once("connect", resolve).once("error", reject));
+    await new Promise((resolve, reject) => raw.socket.once(ca ? "secureConnect" : "connect", resolve).once("error", reject));
     return raw;
   }
 

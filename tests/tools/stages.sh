@@ -143,7 +143,7 @@ stage_legacy() {
 
 # Real proxies, as Debian has them.
 stage_proxies() {
-    system_tests tests/proxy-config tests/proxies
+    system_tests tests/proxy-config tests/proxy-forwarded tests/proxies
 }
 
 stage_tls() {

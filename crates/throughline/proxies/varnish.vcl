@@ -9,6 +9,12 @@ backend realm {
 }
 
 sub vcl_recv {
+    # Set anew, so that no client can write them. Behind a proxy that speaks TLS, leave them as they are.
+    set req.http.X-Forwarded-For = client.ip;
+    set req.http.X-Forwarded-Proto = "http";
+    set req.http.X-Forwarded-Host = req.http.Host;
+@root    unset req.http.X-Forwarded-Prefix;
+@prefix    set req.http.X-Forwarded-Prefix = "{{prefix}}";
 @prefix    set req.url = regsub(req.url, "^{{prefix}}/", "/");
     # Varnish takes no part in a WebSocket: bytes pass as they are.
     if (req.http.Upgrade) {

@@ -102,11 +102,11 @@ fn split<'a>(flag: &str, address: &'a str) -> Result<(&'a str, &'a str), Failure
     parts.map(|(host, port)| (host.trim_matches(['[', ']']), port)).ok_or_else(wrong)
 }
 
-/// Fills in a template: `{{name}}` is a value, and lines that begin with `@tls`, `@plain` or `@prefix` are for those only.
+/// Fills in a template: `{{name}}` is a value, and lines that begin with `@tls`, `@plain`, `@prefix` or `@root` are for those only.
 fn fill(template: &str, values: &[(&str, &str)], tls: bool, prefix: bool) -> String {
     let mut out = String::new();
     for line in template.lines() {
-        let marks = [("@tls", tls), ("@plain", !tls), ("@prefix", prefix)];
+        let marks = [("@tls", tls), ("@plain", !tls), ("@prefix", prefix), ("@root", !prefix)];
         let mark = marks.iter().find_map(|(mark, wanted)| Some((line.strip_prefix(mark)?, *wanted)));
         let (line, wanted) = mark.unwrap_or((line, true));
         if wanted {
