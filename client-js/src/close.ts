@@ -23,7 +23,6 @@ export const NO_CODE = 1006;
 export type Reconnect = "now" | "later" | "never";
 
 const NEVER: readonly number[] = [
-  CloseCode.normal,
   CloseCode.protocol,
   CloseCode.unsupported,
   CloseCode.invalid_payload,
@@ -32,8 +31,9 @@ const NEVER: readonly number[] = [
 
 /** What follows close code `code`, which may be one that this version does not know. */
 export function reconnectAfter(code: number): Reconnect {
-  if (code === CloseCode.going_away || code === NO_CODE || (code >= 4000 && code <= 4099)) return "now";
-  return NEVER.includes(code) || (code >= 4200 && code <= 4299) ? "never" : "later";
+  // A proxy may make 1000 of a connection that broke; after an end that it asked for no client reads this.
+  if (code <= CloseCode.going_away || code === NO_CODE || (code >= 4000 && code < 4100)) return "now";
+  return NEVER.includes(code) || (code >= 4200 && code < 4300) ? "never" : "later";
 }
 
 /** First and longest delay, milliseconds, between two attempts. */

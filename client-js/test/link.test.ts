@@ -125,7 +125,7 @@ test.each([true, false])("a page that is put away closes its link, and goes on w
 
 describe("what follows a close", () => {
   test.each([
-    [1000, "never"], [1001, "now"], [1002, "never"], [1003, "never"], [1007, "never"], [1009, "never"], [1006, "now"],
+    [1000, "now"], [1001, "now"], [1002, "never"], [1003, "never"], [1007, "never"], [1009, "never"], [1006, "now"],
     [4000, "now"], [4001, "now"], [4099, "now"], [4100, "later"], [4101, "later"], [4102, "later"], [4199, "later"],
     [4200, "never"], [4201, "never"], [4202, "never"], [4299, "never"], [4300, "later"], [1011, "later"],
   ] as const)("%i means %s", async (number, expected) => {

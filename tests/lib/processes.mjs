@@ -15,7 +15,7 @@ export function binary() {
 
 /** Ends what still runs when this process ends. */
 function endAll() {
-  for (const child of running) child.kill("SIGKILL");
+  for (const program of running) program.signal("SIGKILL");
 }
 process.on("exit", endAll);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
@@ -24,8 +24,12 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 
 /** A started program: its output as it comes, and its end. */
 export class Program {
-  /** @param {string} file @param {string[]} args @param {{input?: boolean, env?: Record<string, string>}} [options] */
+  /**
+   * `group`: signals go to whatever it starts as well.
+   * @param {string} file @param {string[]} args @param {{input?: boolean, env?: Record<string, string>, group?: boolean}} [options]
+   */
   constructor(file, args, options = {}) {
+    this.group = options.group;
     this.command = [file, ...args].join(" ");
     this.stderr = "";
     this.lines = [];
@@ -33,8 +37,9 @@ export class Program {
     this.child = spawn(file, args, {
       stdio: [options.input ? "pipe" : "ignore", "pipe", "pipe"],
       env: { ...process.env, ...options.env },
+      detached: options.group,
     });
-    running.add(this.child);
+    running.add(this);
     this.child.stderr.setEncoding("utf8").on("data", (text) => {
       this.stderr = (this.stderr + text).slice(-100_000);
       this.look();
@@ -57,7 +62,7 @@ export class Program {
       }),
     ]);
     await drained;
-    running.delete(this.child);
+    running.delete(this);
     this.exit = signal ?? code;
     return this.exit;
   }
@@ -81,9 +86,14 @@ export class Program {
     });
   }
 
+  signal(signal) {
+    if (!this.group) this.child.kill(signal);
+    else if (this.child.pid) process.kill(-this.child.pid, signal);
+  }
+
   /** Sends a signal and awaits the end. */
   async kill(signal = "SIGKILL") {
-    if (this.exit === undefined) this.child.kill(signal);
+    if (this.exit === undefined) this.signal(signal);
     return this.ended;
   }
 }

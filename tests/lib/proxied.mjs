@@ -40,6 +40,9 @@ const COMMANDS = {
   },
   tinyproxy: (file) => ["/usr/bin/tinyproxy", ["-d", "-c", file]],
   privoxy: (file) => ["/usr/sbin/privoxy", ["--no-daemon", file]],
+  // One process for each part of the work: those that carry connections live on when the first of them ends.
+  dante: (file, folder) => ["/usr/sbin/danted", ["-f", file, "-p", join(folder, "pid")], { group: true }],
+  mitmproxy: (file, folder) => ["/usr/bin/mitmdump", ["--quiet", "--set", `confdir=${folder}`]],
   microsocks: (file, folder, port) => ["/usr/bin/microsocks", ["-i", "127.0.0.1", "-p", String(port)]],
 };
 
@@ -112,7 +115,7 @@ export class Proxied {
 
   /** The realm as its clients write it. */
   get url() {
-    if (this.row.inspects) return `https://${NAME}`;
+    if (this.row.inspects && this.row.program === "squid") return `https://${NAME}`;
     if (this.row.forward || this.gate) return `${this.row.secure ? "https" : "http"}://${this.upstream}`;
     return `${this.row.tls ? "https" : "http"}://127.0.0.1:${this.port}${this.row.prefix ?? ""}`;
   }

@@ -58,6 +58,12 @@ const inspecting = ({ folder, inspection, root, upstream }, ...ports) => {
   ].join("\n");
 };
 
+/** It breaks TLS open by itself, with the authority that it finds in its folder. */
+const mitmproxy = ({ folder, port, inspection, root }, ...lines) => {
+  writeFileSync(join(folder, "mitmproxy-ca.pem"), readFileSync(inspection.both));
+  return ["listen_host: 127.0.0.1", `listen_port: ${port}`, `ssl_verify_upstream_trusted_ca: ${root}`, ...lines, ""].join("\n");
+};
+
 const privoxy = (folder, port) =>
   readFileSync("/etc/privoxy/config", "utf8")
     .replace(/^listen-address.*$/gm, "")
@@ -116,6 +122,11 @@ proxy.server = ("" => (("host" => "${host}", "port" => ${to})))\n`;
     writeFileSync(join(folder, "tunnels.action"), "{+limit-connect{443}}\n/\n");
     return `${privoxy(folder, port)}actionsfile ${folder}/tunnels.action\n`;
   },
+  // Whole answers are read before they are passed on, and WebSocket passes.
+  mitmproxy: (way) => mitmproxy(way),
+  "mitmproxy-no-websocket": (way) => mitmproxy(way, "websocket: false", "rawtcp: false"),
+  dante: ({ port }) => `logoutput: stderr\ninternal: 127.0.0.1 port = ${port}\nexternal: lo\nclientmethod: none\nsocksmethod: none
+user.unprivileged: nobody\nclient pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\nsocks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n`,
   // It has no file.
   microsocks: () => "",
   tinyproxy: ({ port }) => `Port ${port}\nListen 127.0.0.1\nTimeout 600\nAllow 127.0.0.1\nConnectPort 443\nConnectPort 563\n`,

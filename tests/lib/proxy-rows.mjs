@@ -82,6 +82,15 @@ export const ROWS = [
     inspects: true,
     browser: "firefox",
   },
+  { name: "mitmproxy inspecting TLS", program: "mitmproxy", text: "mitmproxy", forward: true, secure: true, inspects: true, upgrades: true },
+  {
+    name: "mitmproxy inspecting TLS, without WebSocket",
+    program: "mitmproxy",
+    text: "mitmproxy-no-websocket",
+    forward: true,
+    secure: true,
+    inspects: true,
+  },
   { name: "Squid intercepting port 80", program: "squid", text: "squid-intercepting", intercepts: 80 },
   {
     name: "Squid intercepting port 80, WebSocket allowed",
@@ -103,6 +112,7 @@ export const ROWS = [
   { name: "Squid, TLS to the proxy", program: "squid", text: "squid-secure", forward: true, scheme: "https", upgrades: true },
   { name: "microsocks, SOCKS 5", program: "microsocks", text: "microsocks", forward: true, scheme: "socks5", upgrades: true },
   { name: "microsocks, SOCKS 5, realm with TLS on 443", program: "microsocks", text: "microsocks", forward: true, scheme: "socks5", secure: true, upgrades: true },
+  { name: "Dante, SOCKS 5", program: "dante", text: "dante", forward: true, scheme: "socks5", upgrades: true },
   { name: "Privoxy as shipped", program: "privoxy", text: "privoxy", forward: true, upgrades: true },
   { name: "Privoxy, tunnels to 443 only", program: "privoxy", text: "privoxy-443", forward: true },
   { name: "A firewall that forgets flows silent for 20 s", forgets: 20, upgrades: true },

@@ -101,8 +101,9 @@ impl fmt::Display for CloseCode {
 /// What a client does after close code `code`, which may be one that this version does not know.
 pub const fn reconnect_after(code: u16) -> Reconnect {
     match code {
-        1001 | 4000..=4099 => Reconnect::Now,
-        1000 | 1002 | 1003 | 1007 | 1009 | 4200..=4299 => Reconnect::Never,
+        // A proxy may make 1000 of a connection that broke; after an end that it asked for no client reads this.
+        1000 | 1001 | 4000..=4099 => Reconnect::Now,
+        1002 | 1003 | 1007 | 1009 | 4200..=4299 => Reconnect::Never,
         _ => Reconnect::Later,
     }
 }

@@ -250,7 +250,7 @@ fn close_codes_say_whether_to_come_back() {
     for (code, reconnect) in cases {
         assert_eq!(reconnect_after(code), reconnect, "{code}");
     }
-    let others = [(4200, Reconnect::Never), (1001, Reconnect::Now), (1006, Reconnect::Later), (1002, Reconnect::Never)];
+    let others = [(4200, Reconnect::Never), (1000, Reconnect::Now), (1006, Reconnect::Later), (1002, Reconnect::Never)];
     for (code, reconnect) in others {
         assert_eq!(reconnect_after(code), reconnect, "{code}");
     }
