@@ -128,6 +128,17 @@ test("every golden file has its case", () => {
   assert.deepEqual(files.sort(), names);
 });
 
+test("of a path with TLS it is told whether HTTP/2 passes, and WebSocket within it", async () => {
+  const { realms, issued } = scene;
+  const args = [realms.secure.url, "--proxy", "none", "--idle", "0", "--ca", issued.root];
+  const { lines } = await run(binary(), ["doctor", ...args, "--json"]);
+  const [trial, ...others] = JSON.parse(lines[0]).observations.trials.filter(({ what }) => what === "http2");
+  assert.deepEqual(others, []);
+  assert.deepEqual([trial.fault, trial.tls.alpn, trial.extended_connect], [undefined, "h2", true]);
+  const told = await run(binary(), ["doctor", ...args]);
+  assert.match(told.lines.join("\n"), /\n {2}request in HTTP\/2 +works, with extended CONNECT +\d+/);
+});
+
 test("a person gets a verdict, sentences with fixes, and a table", async () => {
   const { realms } = scene;
   const { lines } = await run(binary(), ["--url", realms.open.url, "doctor", "--proxy", "none", "--idle", "0"]);

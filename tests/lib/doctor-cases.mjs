@@ -1,6 +1,8 @@
 // Paths for the doctor, each broken in its own way: how each is made, and how the command line is told of it.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createSecureServer } from "node:http2";
 import { createServer as createTcp } from "node:net";
 
 import { newFault } from "./faults.mjs";
@@ -50,13 +52,13 @@ const straight = (name, args, rest = {}) => ({
   },
 });
 
-/** A server that is no realm. */
-const foreign = (name, make) => ({
+/** A server that is no realm; `issued` has its certificate, where it wants one. */
+const foreign = (name, make, secure = false) => ({
   name,
   status: 1,
-  async make() {
+  async make({ issued }) {
     const sockets = new Set();
-    const server = make();
+    const server = make(issued);
     server.on("connection", (socket) => {
       sockets.add(socket);
       socket.on("error", () => {});
@@ -66,9 +68,14 @@ const foreign = (name, make) => ({
       for (const socket of sockets) socket.destroy();
       server.close();
     };
-    return { args: [`http://127.0.0.1:${server.address().port}`, "--proxy", "none"], end };
+    const roots = secure ? ["--ca", issued.root] : [];
+    return { args: [`${secure ? "https" : "http"}://127.0.0.1:${server.address().port}`, "--proxy", "none", ...roots], end };
   },
 });
+
+/** A front that offers HTTP/2 and nothing else, and answers as the realm behind it does. */
+const http2Alone = ({ key, cert }) =>
+  createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, (request, response) => response.writeHead(200, { throughline: "1" }).end("{}"));
 
 export const CASES = [
   straight("healthy", ({ realms }) => [realms.open.url, ...SILENCE]),
@@ -127,6 +134,7 @@ export const CASES = [
   foreign("not-a-realm", () => createServer((request, response) => response.writeHead(404, { Server: "shop" }).end("no such thing"))),
   foreign("not-http", () => createTcp((socket) => socket.once("data", () => socket.end("SSH-2.0-OpenSSH_9.2\r\n")))),
   foreign("mute", () => createTcp(() => {})),
+  foreign("http2-only", http2Alone, true),
 ];
 
 /** A text without what is another one at every run: ports, times, versions of proxies, names of machines. */

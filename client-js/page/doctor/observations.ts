@@ -10,7 +10,7 @@ export interface Observations {
   readonly trials: readonly Trial[];
 }
 
-export type What = "inspect" | "realm" | "root" | "websocket" | "stream" | "poll" | "post" | "header" | "address" | "idle" | "session";
+export type What = "inspect" | "realm" | "root" | "http2" | "websocket" | "stream" | "poll" | "post" | "header" | "address" | "idle" | "session";
 
 /** One thing that was tried; without a fault it worked. */
 export interface Trial {
@@ -38,6 +38,7 @@ export interface Trial {
   readonly idle_s?: number | undefined;
   readonly passed?: number | undefined;
   readonly failed?: number | undefined;
+  readonly extended_connect?: boolean | undefined;
 }
 
 export type Header = readonly [name: string, value: string];
@@ -66,6 +67,7 @@ export interface Certificate {
   readonly fault?: string | undefined;
   readonly detail?: string | undefined;
   readonly version?: string | undefined;
+  readonly alpn?: string | undefined;
 }
 
 /** The request as the realm saw it: PROTOCOL.md section 12. */

@@ -129,8 +129,20 @@ fn short(text: &str) -> String {
 
 /// The order of a table's lines.
 fn place(trial: &Trial) -> (usize, usize) {
-    let whats =
-        ["inspect", "realm", "root", "session", "websocket", "stream", "poll", "post", "header", "address", "idle"];
+    let whats = [
+        "inspect",
+        "realm",
+        "root",
+        "http2",
+        "session",
+        "websocket",
+        "stream",
+        "poll",
+        "post",
+        "header",
+        "address",
+        "idle",
+    ];
     let kinds = ["13", "8", "7", "hixie-76", "hixie-75", "chunk", "sse", "iframe"];
     let what = whats.iter().position(|what| *what == trial.what).unwrap_or(whats.len());
     (what, kinds.iter().position(|kind| Some(*kind) == trial.kind.as_deref()).unwrap_or(0))
@@ -143,6 +155,7 @@ fn name(trial: &Trial) -> String {
     match (&*trial.what, kind) {
         ("inspect", _) => "request".to_owned(),
         ("realm", _) => "realm".to_owned(),
+        ("http2", _) => "request in HTTP/2".to_owned(),
         ("root", _) => "realm without prefix".to_owned(),
         ("session", kind) => format!("session over {kind}"),
         ("websocket", version) => format!("WebSocket {version}"),

@@ -104,7 +104,13 @@ export class Path {
 
   /** Plain requests pass: some answer of the realm was had. */
   get httpPasses(): boolean {
-    return this.trials.some(({ what, fault }) => what !== "websocket" && what !== "root" && fault === undefined);
+    return this.trials.some(({ what, fault }) => !["websocket", "http2", "root"].includes(what) && fault === undefined);
+  }
+
+  /** The trial of HTTP/2, where it is spoken. */
+  get http2(): Trial | undefined {
+    const trial = this.first("http2");
+    return trial?.extended_connect === undefined ? undefined : trial;
   }
 
   /** The address with this scheme. */

@@ -13,11 +13,12 @@ export function reach(path: Path, drafts: Draft[]): void {
 
 /** What keeps a connection from opening. */
 function connections(path: Path, drafts: Draft[]): void {
-  for (const trial of path.trials.filter(({ what }) => what !== "root" && what !== "idle")) {
+  for (const trial of path.trials.filter(({ what }) => !["root", "http2", "idle"].includes(what))) {
     const code = connection(path, trial);
     if (code === undefined || drafts.some((draft) => draft.code === code)) continue;
     const failing = path.failing((other) => connection(path, other) === code);
-    drafts.push(new Draft(code, trial).failing(failing).with("schemes", trial.answer?.schemes?.join(", ") ?? ""));
+    const draft = new Draft(code, trial).failing(failing).with("schemes", trial.answer?.schemes?.join(", ") ?? "");
+    drafts.push(draft.with("extended", path.http2?.extended_connect === true ? "announces" : "does not announce"));
   }
 }
 
@@ -33,7 +34,8 @@ const CONNECTIONS: Readonly<Record<string, string>> = {
   "not-http": "not-http",
 };
 
-function connection({ port }: Path, { fault = "", answer }: Trial): string | undefined {
+function connection({ port, http2 }: Path, { fault = "", answer }: Trial): string | undefined {
+  if (http2 !== undefined && (fault === "tls" || fault === "not-http")) return "http2-only";
   if (fault !== "tunnel-refused") return CONNECTIONS[fault];
   const status = answer?.status ?? 0;
   if (status >= 502 && status <= 504) return "tunnel-failed";
@@ -106,7 +108,7 @@ function answered(path: Path, { answer }: Trial): string | undefined {
 
 /** What the realm refuses of its own accord. */
 function ownRefusals(path: Path, drafts: Draft[]): void {
-  for (const trial of path.trials.filter(({ what }) => what !== "root")) {
+  for (const trial of path.trials.filter(({ what }) => what !== "root" && what !== "http2")) {
     const code = ownRefusal(trial);
     if (code === undefined || drafts.some((draft) => draft.code === code)) continue;
     drafts.push(new Draft(code, trial).failing(path.failing((other) => code !== "probes-busy" && ownRefusal(other) === code)));

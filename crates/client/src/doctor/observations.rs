@@ -25,7 +25,7 @@ pub struct Observations {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trial {
-    /// `inspect`, `realm`, `root`, `websocket`, `stream`, `poll`, `post`, `header`, `address`, `idle` or `session`.
+    /// `inspect`, `realm`, `root`, `http2`, `websocket`, `stream`, `poll`, `post`, `header`, `address`, `idle` or `session`.
     pub what: String,
     /// Which of them: a version of WebSocket, a framing, a transport.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +92,9 @@ pub struct Trial {
     /// The shortest that did not, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<u64>,
+    /// Whether extended CONNECT (RFC 8441), by which browsers open a WebSocket within HTTP/2, was announced there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extended_connect: Option<bool>,
 }
 
 /// The head of an answer, and the beginning of its body if it is none of the realm's.
@@ -151,6 +154,9 @@ pub struct Certificate {
     /// Version of TLS: `1.2` or `1.3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The protocol that ALPN agreed on: `h2` or `http/1.1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
 }
 
 /// A request as the realm saw it. Other members of PROTOCOL.md section 12 are passed over.

@@ -1,6 +1,7 @@
 //! Trying everything that could carry a session, on every way to the realm.
 
 mod draft;
+mod http2;
 mod limits;
 mod requests;
 mod streams;
@@ -127,6 +128,9 @@ async fn examine(way: Way, own: bool, idle_s: u64, out: UnboundedSender<Trial>) 
     if own {
         trials.spawn(limits::header(way.clone()));
         trials.spawn(limits::address(way.clone()));
+        if way.url.is_tls() {
+            trials.spawn(http2::trial(way.clone()));
+        }
         if idle_s > 0 {
             trials.spawn(requests::poll(way.clone(), HOLD_S.min(idle_s)));
             trials.spawn(websocket::idle(way.clone(), idle_s));

@@ -50,8 +50,13 @@ impl Witness {
         Ok(Witness { provider, system, given })
     }
 
-    /// Speaks TLS with the realm's host on a connection.
-    pub(crate) async fn wrap(self: &Arc<Self>, stream: Stream, url: &RealmUrl) -> Result<Shown, ConnectError> {
+    /// Speaks TLS with the realm's host on a connection, and offers these protocols by ALPN.
+    pub(crate) async fn wrap(
+        self: &Arc<Self>,
+        stream: Stream,
+        url: &RealmUrl,
+        offered: &[&str],
+    ) -> Result<Shown, ConnectError> {
         let authority = url.authority().to_owned();
         let fault = |fault: String| ConnectError::Tls { authority: authority.clone(), fault };
         let name = ServerName::try_from(url.host().to_owned()).map_err(|e| fault(e.to_string()))?;
@@ -61,7 +66,7 @@ impl Witness {
             .map_err(|e| fault(e.to_string()))?;
         let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&glance) as _;
         let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let stream = stream.map_err(|e| match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(Error::InvalidMessage(_)) => fault(NOT_TLS.to_owned()),
@@ -73,8 +78,9 @@ impl Witness {
             Some(ProtocolVersion::TLSv1_2) => Some("1.2".to_owned()),
             _ => None,
         };
+        let alpn = stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         let seen = glance.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let certificate = Certificate { version, ..seen.unwrap_or_default() };
+        let certificate = Certificate { version, alpn, ..seen.unwrap_or_default() };
         Ok(Shown { stream: Box::new(stream), certificate })
     }
 

@@ -16,6 +16,13 @@ pub fn outcome(trial: &Trial) -> String {
         let by = trial.answer.as_ref().filter(|answer| answer.ours).map_or("", |_| " by the realm");
         return format!("{}{by}", words(trial));
     }
+    if trial.what == "http2" {
+        return match trial.extended_connect {
+            Some(true) => "works, with extended CONNECT".to_owned(),
+            Some(false) => "works, no extended CONNECT".to_owned(),
+            None => "HTTP/1.1 is agreed on".to_owned(),
+        };
+    }
     match flow(trial) {
         _ if trial.what != "stream" => "works".to_owned(),
         Flow::Live => "works, one by one".to_owned(),

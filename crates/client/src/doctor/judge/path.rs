@@ -126,7 +126,13 @@ impl<'a> Path<'a> {
 
     /// Plain requests pass: some answer of the realm was had.
     pub(super) fn http_passes(&self) -> bool {
-        self.trials().any(|trial| trial.what != "websocket" && trial.fault.is_none() && trial.what != "root")
+        let other = |trial: &Trial| matches!(&*trial.what, "websocket" | "http2" | "root");
+        self.trials().any(|trial| trial.fault.is_none() && !other(trial))
+    }
+
+    /// The trial of HTTP/2, where it is spoken.
+    pub(super) fn http2(&self) -> Option<&'a Trial> {
+        self.first("http2").filter(|trial| trial.extended_connect.is_some())
     }
 
     /// The origin of the realm's own pages at this address.

@@ -13,14 +13,17 @@ pub(super) fn judge<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
 
 /// What keeps a connection from opening.
 fn connections<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
-    for trial in path.trials().filter(|trial| !matches!(&*trial.what, "root" | "idle")) {
+    for trial in path.trials().filter(|trial| !matches!(&*trial.what, "root" | "http2" | "idle")) {
         let Some(code) = connection(path, trial) else { continue };
         if drafts.iter().any(|draft| draft.code == code) {
             continue;
         }
         let failing = path.failing(|other| connection(path, other) == Some(code));
         let schemes = trial.answer.as_ref().map(|answer| answer.schemes.join(", ")).unwrap_or_default();
-        drafts.push(Draft::new(code, Some(trial)).failing(failing).with("schemes", schemes));
+        let announced = path.http2().is_some_and(|http2| http2.extended_connect == Some(true));
+        let extended = if announced { "announces" } else { "does not announce" };
+        let draft = Draft::new(code, Some(trial)).failing(failing).with("schemes", schemes);
+        drafts.push(draft.with("extended", extended));
     }
 }
 
@@ -36,6 +39,7 @@ fn connection(path: &Path<'_>, trial: &Trial) -> Option<&'static str> {
         "tunnel-refused" if (502..=504).contains(&status) => "tunnel-failed",
         "tunnel-refused" if path.port == 443 => "tunnels-forbidden",
         "tunnel-refused" => "tunnel-refused",
+        "tls" | "not-http" if path.http2().is_some() => "http2-only",
         "tls" => "tls-failed",
         "not-tls" => "not-tls",
         "not-http" => "not-http",
@@ -125,7 +129,7 @@ fn answered(path: &Path<'_>, inspect: &Trial) -> Option<&'static str> {
 
 /// What the realm refuses of its own accord.
 fn own_refusals<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
-    for trial in path.trials().filter(|trial| trial.what != "root") {
+    for trial in path.trials().filter(|trial| !matches!(&*trial.what, "root" | "http2")) {
         let Some(code) = own_refusal(trial) else { continue };
         if drafts.iter().all(|draft| draft.code != code) {
             let failing = path.failing(|other| code != "probes-busy" && own_refusal(other) == Some(code));

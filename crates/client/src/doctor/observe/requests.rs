@@ -25,7 +25,7 @@ const BODIES: [usize; 3] = [4 << 10, 64 << 10, 256 << 10];
 /// Most bytes of an answer that are read; those of the realm's probes have a few thousand.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Program and version, as in the header `User-Agent`.
-const AGENT: &str = concat!("throughline-doctor/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("throughline-doctor/", env!("CARGO_PKG_VERSION"));
 
 /// What is asked for.
 pub(super) struct Ask {
@@ -175,7 +175,7 @@ async fn read(mut body: Incoming) -> Vec<u8> {
 }
 
 /// Why there is no answer.
-fn fault_of(error: &hyper::Error) -> &'static str {
+pub(super) fn fault_of(error: &hyper::Error) -> &'static str {
     if error.is_parse() { "not-http" } else { "reset" }
 }
 

@@ -37,11 +37,16 @@ impl Way {
 
     /// A connection on which bytes reach the realm as they are.
     pub(super) async fn connect(&self, trial: &mut Trial) -> Option<Stream> {
+        self.connect_offering(&["http/1.1"], trial).await
+    }
+
+    /// The same, with these protocols offered by ALPN where there is TLS.
+    pub(super) async fn connect_offering(&self, offered: &[&str], trial: &mut Trial) -> Option<Stream> {
         let begin = Instant::now();
         let opened = net::connect_bare(&self.url, PATIENCE_MS).await;
         trial.connect_ms = Some(ms_since(begin));
         let stream = self.opened(trial, opened)?;
-        if self.url.is_tls() { self.secured(trial, stream).await } else { Some(stream) }
+        if self.url.is_tls() { self.secured(trial, stream, offered).await } else { Some(stream) }
     }
 
     /// A connection for requests, and how to write them.
@@ -55,9 +60,9 @@ impl Way {
         self.opened(trial, opened)
     }
 
-    async fn secured(&self, trial: &mut Trial, stream: Stream) -> Option<Stream> {
+    async fn secured(&self, trial: &mut Trial, stream: Stream, offered: &[&str]) -> Option<Stream> {
         let begin = Instant::now();
-        let wrapped = timeout(Duration::from_millis(PATIENCE_MS), self.witness.wrap(stream, &self.url)).await;
+        let wrapped = timeout(Duration::from_millis(PATIENCE_MS), self.witness.wrap(stream, &self.url, offered)).await;
         let wrapped = wrapped.unwrap_or_else(|_| {
             let fault = format!("no end of the handshake within {PATIENCE_MS} ms");
             Err(ConnectError::Tls { authority: self.url.authority().to_owned(), fault })
