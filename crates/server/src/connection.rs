@@ -96,16 +96,36 @@ async fn begin(
     mut early: Vec<u8>,
 ) -> io::Result<()> {
     match accepted {
-        Accepted::Numbered(accepted) => stream.write_all(&accepted.response_head()).await?,
+        Accepted::Numbered(accepted) => say(local, &mut stream, &accepted.response_head()).await?,
         Accepted::Draft(draft) => {
             if !Box::pin(legacy::shake_hands(local, &mut stream, *draft, &mut early)).await? {
-                return stream.shutdown().await;
+                return end(local, &mut stream).await;
             }
         }
     }
-    stream.flush().await?;
     local.link(stream, start, &mut early);
     Ok(())
+}
+
+/// Says something to a client that takes it in time.
+async fn say(local: &Local, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    taken(local.http.config.timeouts.body_ms, async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    })
+    .await
+}
+
+/// Ends what is said to a client that takes the rest in time.
+async fn end(local: &Local, stream: &mut Stream) -> io::Result<()> {
+    taken(local.http.config.timeouts.body_ms, stream.shutdown()).await
+}
+
+async fn taken(patience_ms: u64, taking: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    tokio::time::timeout(Duration::from_millis(patience_ms), taking).await.unwrap_or_else(|_| {
+        let text = "the client took nothing of an answer in time (timeouts.body_ms)";
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
 }
 
 /// What a connection began with.
@@ -291,7 +311,7 @@ async fn serve_http(
     match takeover {
         None => match refused {
             Some(ambiguity) => refusal::answer(local, stream, ambiguity).await,
-            None => stream.shutdown().await,
+            None => end(local, &mut stream).await,
         },
         Some(Takeover::Stream(start)) => {
             local.stream_link(stream, start.with_head());
@@ -399,4 +419,18 @@ fn handshake_by_hyper<B>(
     })?;
     let way = Way { client, tls, raw: false, host: probe::arrived_host(request.extensions()) };
     Ok((start(&handshake, &accepted, &way), accepted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_not_waited_for_without_end() {
+        let (near, far) = crate::pipe::pair();
+        let mut stream = Stream::Pipe(near);
+        let said = taken(500, async { stream.write_all(&[0; 1 << 20]).await }).await;
+        assert_eq!(said.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(far);
+    }
 }

@@ -15,7 +15,7 @@ mod route;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -52,6 +52,8 @@ pub struct Context {
     pub(crate) probes: Probes,
     now: fn() -> u64,
     draining: AtomicBool,
+    /// Connections of the realm, and links within those that carry many.
+    pub(crate) connections: Arc<AtomicUsize>,
     /// Bytes of request bodies that are held at this moment.
     held: AtomicU64,
 }
@@ -69,7 +71,8 @@ impl Context {
         let links = Arc::new(Directory::new(limits.poll_bytes_max, limits.poll_links_max));
         let (attempts, probes) = (Attempts::default(), Probes::new(&config.probes));
         let (draining, held) = (AtomicBool::new(false), AtomicU64::new(0));
-        Context { engine, config, metrics, links, attempts, probes, now, draining, held }
+        let connections = Arc::default();
+        Context { engine, config, metrics, links, attempts, probes, now, draining, connections, held }
     }
 
     /// From now on nothing new is accepted.
@@ -80,6 +83,11 @@ impl Context {
     /// True when the realm is stopping.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// True when there are as many connections as `limits.connections_max` allows.
+    pub(crate) fn is_full(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) as u64 >= self.config.limits.connections_max
     }
 
     /// Milliseconds since 1970.

@@ -9,6 +9,7 @@ pub mod config;
 mod connection;
 mod fnv;
 pub mod http;
+mod load;
 pub mod metrics;
 mod network;
 mod peer;

@@ -379,7 +379,7 @@ impl Shards {
         loop {
             match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok(socket) => {
-                    if !self.take(socket.into(), connections_max)
+                    if !self.take(socket.into())
                         && let Some(times) = refusals.happened(clock.now().monotonic)
                     {
                         tracing::warn!(
@@ -408,9 +408,8 @@ impl Shards {
     }
 
     /// Gives a connection to the shard that has the fewest; false when there are too many.
-    fn take(&self, socket: Socket, connections_max: u64) -> bool {
-        let total: usize = self.handles.iter().map(ShardHandle::load).sum();
-        if total as u64 >= connections_max {
+    fn take(&self, socket: Socket) -> bool {
+        if self.http.is_full() {
             self.http.metrics.turned_away(Turned::Full);
             // What its buffer does not take at once is not worth waiting for.
             let _ = socket.send(&crate::http::full_response());

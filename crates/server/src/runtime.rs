@@ -8,7 +8,6 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use crate::clock::Clock;
 use crate::connection;
 use crate::http::Context as HttpContext;
+use crate::load::{Counted, Load};
 use crate::rare::Rare;
 use crate::shard::{
     Common, HttpLink, LinkId, Mail, Mailbox, Network, PieceDone, Purpose, ReadRequest, Shard, ShardSettings,
@@ -66,7 +66,7 @@ pub(crate) struct ShardStart {
 #[derive(Debug)]
 pub(crate) struct ShardHandle {
     sockets: mpsc::UnboundedSender<std::net::TcpStream>,
-    load: Arc<AtomicUsize>,
+    load: Load,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -74,12 +74,12 @@ impl ShardHandle {
     /// Starts the thread.
     pub(crate) fn start(index: usize, start: ShardStart) -> io::Result<ShardHandle> {
         let (sockets, incoming) = mpsc::unbounded_channel();
-        let load = Arc::new(AtomicUsize::new(0));
+        let load = Load::new(&start.http.connections);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS_MAX)
             .build()?;
-        let counter = Arc::clone(&load);
+        let counter = load.clone();
         let body = move || {
             let tasks = LocalSet::new();
             runtime.block_on(tasks.run_until(run(start, incoming, counter)));
@@ -90,14 +90,14 @@ impl ShardHandle {
 
     /// Connections it has.
     pub(crate) fn load(&self) -> usize {
-        self.load.load(Ordering::Relaxed)
+        self.load.get()
     }
 
     /// Gives it a connection; the socket is lost when the shard has ended.
     pub(crate) fn give(&self, socket: std::net::TcpStream) {
-        self.load.fetch_add(1, Ordering::Relaxed);
+        self.load.inc();
         if self.sockets.send(socket).is_err() {
-            self.load.fetch_sub(1, Ordering::Relaxed);
+            self.load.dec();
         }
     }
 
@@ -124,7 +124,7 @@ pub(crate) struct Local {
     mailbox: Arc<Mailbox>,
     /// Notes of the mailbox, while they are delivered.
     notes: RefCell<Vec<Mail>>,
-    load: Arc<AtomicUsize>,
+    load: Load,
     pub(crate) clock: Clock,
     pub(crate) http: Arc<HttpContext>,
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -162,16 +162,7 @@ enum Reading {
     Ended,
 }
 
-/// Counts a connection, from when it was given to the shard, for as long as it lives.
-struct Load(Arc<AtomicUsize>);
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::TcpStream>, load: Arc<AtomicUsize>) {
+async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::TcpStream>, load: Load) {
     let work = Arc::new(Notify::new());
     let wake = Arc::clone(&work);
     let mailbox = Arc::new(Mailbox::new(move || wake.notify_one()));
@@ -201,7 +192,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
     let writer = spawn_local(Rc::clone(&local).write_loop());
     spawn_local(Rc::clone(&local).await_drain());
     while let Some(socket) = incoming.recv().await {
-        let counted = Load(Arc::clone(&local.load));
+        let counted = Counted(local.load.clone());
         let local = Rc::clone(&local);
         spawn_local(async move {
             if let Err(e) = connection::run(&local, socket).await {
@@ -261,6 +252,7 @@ impl Local {
             id
         };
         self.work.notify_one();
+        self.load.inc();
         // A task of its own, since the one that answered the handshake is many times as large.
         spawn_local(Rc::clone(self).read_loop(id));
     }
@@ -270,6 +262,7 @@ impl Local {
         let StreamStart { http, piece, reserved, headers: _ } = start;
         let id = self.http_link(socket, http, piece);
         reserved.fill(Place { mailbox: Arc::clone(&self.mailbox), link: id, slot: None });
+        self.load.inc();
         let reading = Rc::clone(self).read_loop(id);
         spawn_local(async move {
             reading.await;
@@ -317,10 +310,9 @@ impl Local {
         self.forget(id);
     }
 
-    /// Reads a link to its end. Nothing but a reference and the id lives over the wait: this is what an idle
+    /// Reads a link, which is counted, to its end. Nothing but a reference and the id lives over the wait: this is what an idle
     /// connection costs.
     async fn read_loop(self: Rc<Self>, id: LinkId) {
-        self.load.fetch_add(1, Ordering::Relaxed);
         while poll_fn(|cx| self.poll_readable(cx, id)).await {
             match self.read(id) {
                 Reading::Ended => break,
@@ -329,7 +321,7 @@ impl Local {
             }
         }
         self.paused.borrow_mut().remove(&id);
-        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.load.dec();
         self.forget(id);
     }
 
@@ -464,7 +456,7 @@ impl Local {
     }
 
     fn busy(&self) -> bool {
-        self.load.load(Ordering::Relaxed) > 0 || !self.shard.borrow().is_empty()
+        self.load.get() > 0 || !self.shard.borrow().is_empty()
     }
 
     /// Waits until every link is closed, or the realm's patience has ended.

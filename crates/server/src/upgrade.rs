@@ -70,8 +70,8 @@ pub(crate) enum Refused {
     /// Holds the origin.
     Origin(String),
     Draining,
-    /// Of a probe.
-    Probe(Box<Fault>),
+    /// For a reason that other requests are refused for as well.
+    Fault(Box<Fault>),
 }
 
 /// A handshake as it came.
@@ -158,6 +158,10 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
     if context.is_draining() {
         return Err(Refused::Draining);
     }
+    // Elsewhere the link takes the place of its connection.
+    if handshake.connect && context.is_full() {
+        return Err(Refused::Fault(Box::new(Fault::full())));
+    }
     if let Some(origin) = handshake.origin()
         && handshake.find("sec-fetch-site").as_deref() != Some(http::cors::SAME_ORIGIN)
         && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
@@ -176,7 +180,7 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
 
 /// An echo is bounded as every link is; what says hello counts as the other probes do.
 fn check_probe(context: &Context, handshake: &Handshake<'_>) -> Result<(), Refused> {
-    let refused = |fault| Refused::Probe(Box::new(fault));
+    let refused = |fault| Refused::Fault(Box::new(fault));
     if handshake.purpose == Purpose::Echo {
         probe::check_enabled(context).map_err(refused)?;
         if probe::greeting(handshake.query).map_err(refused)? {
@@ -221,7 +225,7 @@ fn check_numbered(context: &Context, handshake: &Handshake<'_>) -> Result<Accept
 impl Refused {
     pub(crate) fn code(&self) -> Cow<'static, str> {
         let code = match self {
-            Refused::Probe(fault) => return fault.error().code.clone(),
+            Refused::Fault(fault) => return fault.error().code.clone(),
             Refused::Origin(_) => "bad_origin",
             Refused::Draining => "draining",
             Refused::UpgradeRemoved(_) => Refusal::UpgradeRemoved.code(),
@@ -233,7 +237,7 @@ impl Refused {
 
     fn message(&self) -> String {
         match self {
-            Refused::Probe(fault) => fault.error().message.clone(),
+            Refused::Fault(fault) => fault.error().message.clone(),
             Refused::Origin(origin) => format!("the origin {:?} is not in origins.allowed", limited(origin)),
             Refused::Draining => "the realm is stopping; connect again in a moment".to_owned(),
             Refused::UpgradeRemoved(path) => format!("{} ({path})", Refusal::UpgradeRemoved.message()),
@@ -245,7 +249,7 @@ impl Refused {
     /// The answer of a realm that speaks `versions`.
     pub(crate) fn response(&self, versions: Versions) -> Response<Body> {
         let refusal = match self {
-            Refused::Probe(fault) => return fault.as_ref().clone().into_response(),
+            Refused::Fault(fault) => return fault.as_ref().clone().into_response(),
             Refused::Origin(origin) => return http::bad_origin(origin),
             Refused::Draining => {
                 let mut response = http::error(StatusCode::SERVICE_UNAVAILABLE, self.code(), &self.message());

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use hyper::{Method, Request, Response, StatusCode};
 use throughline_server::Realm;
@@ -61,6 +62,19 @@ impl Proxy {
     async fn publish(&mut self, channel: &str, data: &str) {
         let answer = self.ask(Method::POST, &format!("channels/{channel}/events"), data.to_owned()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
+    }
+
+    /// Opens a WebSocket, which is over with its answer.
+    async fn websocket(&mut self) -> Result<Response<RecvStream>, h2::Error> {
+        let request = Request::builder()
+            .method(Method::CONNECT)
+            .uri("http://localhost/throughline/v1/websocket")
+            .header("sec-websocket-version", "13")
+            .extension(Protocol::from_static("websocket"))
+            .body(())
+            .unwrap();
+        self.connection = self.connection.clone().ready().await?;
+        self.connection.send_request(request, false)?.0.await
     }
 
     /// Opens a link that subscribes to a channel.
@@ -125,6 +139,30 @@ fn streams_whose_clients_take_nothing_are_reset_and_the_others_live_on() {
         for other in &mut others {
             until(other, "\"reply\"").await;
         }
+    });
+    realm.stop();
+}
+
+#[test]
+fn links_within_a_connection_count_as_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let realm = realm(folder.path(), "limits.connections_max = 4\n");
+    runtime().block_on(async {
+        let mut proxy = Proxy::connect(&realm).await;
+        let mut links = Vec::new();
+        for _ in 0..3 {
+            links.push(proxy.link("news").await.unwrap().into_body());
+        }
+        for mut refused in [proxy.link("news").await.unwrap(), proxy.websocket().await.unwrap()] {
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+            until(refused.body_mut(), "\"overloaded\"").await;
+        }
+        proxy.publish("news", "through").await;
+        for link in &mut links {
+            until(link, "through").await;
+        }
+        links.clear();
+        while proxy.websocket().await.unwrap().status() != StatusCode::OK {}
     });
     realm.stop();
 }

@@ -213,7 +213,8 @@ settings! {
     /// Bounds on what clients can make the realm hold. Each is refused with an error that names the limit.
     limits: Limits = "limits"
     {
-        /// Most connections at a time, of any kind; one more is answered 503 and closed. An idle subscribed connection costs about
+        /// Most connections at a time, of any kind; one more is answered 503 and closed. A link within a connection of HTTP/2
+        /// counts as one, and is refused with 503 alone. An idle subscribed connection costs about
         /// 1 KiB of the realm's memory besides the system's own buffers, and one file descriptor: raise the
         /// system's limit of open files with it.
         connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use throughline_wire::hixie::{self, Draft, KEY3_BYTES};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
+use super::say;
 use crate::runtime::{Local, Phase};
 use crate::socket::Stream;
 use crate::upgrade::AcceptedDraft;
@@ -50,8 +51,7 @@ pub(super) async fn shake_hands(
     draft: AcceptedDraft,
     early: &mut Vec<u8>,
 ) -> io::Result<bool> {
-    stream.write_all(&draft.answer.head).await?;
-    stream.flush().await?;
+    say(local, stream, &draft.answer.head).await?;
     if draft.answer.draft == Draft::Hixie75 {
         return Ok(true);
     }
@@ -65,7 +65,7 @@ pub(super) async fn shake_hands(
         lost(local, draft, early.len());
         return Ok(false);
     };
-    stream.write_all(&draft.answer.digest(key?)).await?;
+    say(local, stream, &draft.answer.digest(key?)).await?;
     Ok(true)
 }
 

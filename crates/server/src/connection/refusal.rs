@@ -4,9 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use throughline_wire::http1::Ambiguity;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::{end, say};
 use crate::http::refused_response;
 use crate::runtime::Local;
 use crate::socket::Stream;
@@ -22,8 +23,8 @@ pub(super) async fn answer(local: &Local, mut stream: Stream, ambiguity: Ambigui
     local.http.metrics.http_failed("bad_request".into());
     local.http.metrics.requests_refused.inc();
     tracing::debug!("a request is refused: {ambiguity}");
-    stream.write_all(&refused_response(ambiguity)).await?;
-    stream.shutdown().await?;
+    say(local, &mut stream, &refused_response(ambiguity)).await?;
+    end(local, &mut stream).await?;
     // A connection that is closed with bytes unread is reset, and the answer may be lost with it.
     let mut read = 0;
     let ended = async {

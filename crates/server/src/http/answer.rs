@@ -60,11 +60,8 @@ pub fn bad_origin(origin: &str) -> Response<Body> {
 
 /// The whole answer, head and body, to a connection over `limits.connections_max`.
 pub fn full_response() -> Vec<u8> {
-    let fault = ReplyError::new(
-        ErrorCode::Overloaded,
-        "the realm has as many connections as limits.connections_max allows; come back later",
-    );
-    last_response("503 Service Unavailable", &format!("Retry-After: {RETRY_AFTER_S}\r\n"), &error_json(&fault))
+    let fault = Fault::full();
+    last_response("503 Service Unavailable", &format!("Retry-After: {RETRY_AFTER_S}\r\n"), &error_json(fault.error()))
 }
 
 /// The whole answer to a connection without TLS where it is needed. It is closed after that.
@@ -142,6 +139,12 @@ impl Fault {
 
     pub(crate) fn draining() -> Fault {
         ReplyError::new(ErrorCode::Draining, "the realm is stopping; repeat in a moment").into()
+    }
+
+    /// Of a connection over `limits.connections_max`, or a link within one.
+    pub(crate) fn full() -> Fault {
+        let text = "the realm has as many connections as limits.connections_max allows; come back later";
+        ReplyError::new(ErrorCode::Overloaded, text).into()
     }
 
     pub(crate) fn limit(mut self, limit: u64) -> Fault {

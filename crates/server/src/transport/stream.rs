@@ -38,6 +38,10 @@ pub(super) fn open(
     if context.is_draining() {
         return Err(Fault::draining());
     }
+    // Elsewhere the link takes the place of its connection.
+    if head.version == Version::HTTP_2 && context.is_full() {
+        return Err(Fault::full());
+    }
     let reserved = context.links.reserve(call.link).ok_or_else(|| {
         conflict("this link is open; a link that broke is not opened again: draw another id for the next one")
     })?;
