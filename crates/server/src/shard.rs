@@ -371,6 +371,15 @@ impl<S: Sock> Shard<S> {
             }
             (Life::Open, End::Session(session)) => match session.tick(now.monotonic, &settings) {
                 throughline_session::Tick::Nothing => {}
+                // Whoever wants a link takes its first answer within seconds: this one was abandoned.
+                throughline_session::Tick::Ping if link.sock.is_untaken() => {
+                    self.close(
+                        now,
+                        id,
+                        CloseReason::new(CloseCode::Heartbeat, "its first answer was never taken"),
+                        false,
+                    );
+                }
                 throughline_session::Tick::Ping => self.send(id, &ServerMessage::Ping),
                 throughline_session::Tick::Close(reason) => self.close(now, id, reason, false),
             },

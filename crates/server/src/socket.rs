@@ -125,6 +125,10 @@ impl Sock for Stream {
         if let Stream::Tls(tls) = self { tls.flush() } else { Ok(()) }
     }
 
+    fn is_untaken(&self) -> bool {
+        matches!(self, Stream::Poll(slot) if slot.is_untaken())
+    }
+
     fn shutdown(&self) {
         match self {
             // An error means that the connection is gone already.

@@ -20,6 +20,11 @@ pub trait Sock {
         Ok(())
     }
 
+    /// True when its client has to acknowledge what it is given, and never did.
+    fn is_untaken(&self) -> bool {
+        false
+    }
+
     /// Says that nothing more will be written. The peer's end is still awaited.
     fn shutdown(&self);
 

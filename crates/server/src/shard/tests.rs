@@ -27,6 +27,7 @@ struct Peer(Rc<RefCell<State>>);
 struct State {
     received: Vec<u8>,
     room: usize,
+    untaken: bool,
 }
 
 impl Peer {
@@ -57,6 +58,10 @@ impl Sock for Peer {
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write(slices.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice))
+    }
+
+    fn is_untaken(&self) -> bool {
+        self.0.borrow().untaken
     }
 
     fn shutdown(&self) {}
@@ -159,6 +164,25 @@ fn gaps_of_links_that_lag_are_counted() {
     world.say(id, &ClientMessage::Unsubscribe { id: 3, channel: "none".into() });
     let shown = world.shard.counts.render(&world.engine.totals());
     assert!(shown.contains("throughline_replies_refused_total{code=\"not_subscribed\"} 1"), "{shown}");
+}
+
+#[test]
+fn a_link_whose_first_answer_is_never_taken_is_closed_in_place_of_a_ping() {
+    for untaken in [false, true] {
+        let mut world = World::new();
+        let (_, peer) = world.subscriber();
+        peer.0.borrow_mut().untaken = untaken;
+        let heartbeat = ServerSettings::default().heartbeat_ms;
+        world.shard.on_timeout(Now { monotonic: heartbeat - 1_000, ..NOW });
+        world.flush();
+        assert_eq!((peer.received("ping"), peer.received("never taken")), (0, 0));
+        world.shard.on_timeout(Now { monotonic: heartbeat + 1_000, ..NOW });
+        world.flush();
+        assert_eq!(
+            (peer.received("ping"), peer.received("never taken")),
+            (usize::from(!untaken), usize::from(untaken))
+        );
+    }
 }
 
 #[test]

@@ -188,6 +188,12 @@ impl PollSlot {
         true
     }
 
+    /// True when no answer was ever acknowledged.
+    pub(crate) fn is_untaken(&self) -> bool {
+        let state = self.state();
+        state.number == 0 || (state.number == 1 && state.kept.is_some())
+    }
+
     /// Nothing more will be written; the next poll gets what there is.
     pub(crate) fn finish(&self) {
         let mut state = self.state();
@@ -311,9 +317,12 @@ mod tests {
         slot.write([&b"b\n"[..]]).unwrap();
         for _ in 0..3 {
             assert_eq!(slot.begin(0), Begin::Repeated(answer(1, "a\n")));
+            assert!(slot.is_untaken());
         }
         let Begin::Wait(turn) = slot.begin(1) else { panic!("acknowledged") };
+        assert!(!slot.is_untaken());
         assert_eq!(ask(&slot, turn), given(2, "b\n"));
+        assert!(!slot.is_untaken());
         for ack in [0, 4, u64::MAX] {
             assert_eq!(slot.begin(ack), Begin::Conflict(2));
         }
