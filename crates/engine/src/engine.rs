@@ -100,7 +100,7 @@ impl Engine {
         now: u64,
     ) -> Result<Arc<Engine>, OpenError> {
         let stored = store.channels().map_err(OpenError::Store)?;
-        let number_next = stored.iter().map(|channel| channel.record.number.saturating_add(1)).max().unwrap_or(0);
+        let number_next = store.number_next().map_err(OpenError::Store)?;
         let engine = Engine {
             shared: Arc::new(Shared::new(settings, store)),
             names: RwLock::default(),

@@ -203,6 +203,10 @@ impl Store for MemoryStore {
         Ok(stored.collect())
     }
 
+    fn number_next(&self) -> Result<u32, StoreError> {
+        Ok(lock(&self.inner.state).disk.keys().next_back().map_or(0, |number| number.saturating_add(1)))
+    }
+
     fn put_channel(&self, record: &ChannelRecord) -> Result<(), StoreError> {
         let mut state = lock(&self.inner.state);
         state.writable()?;

@@ -12,7 +12,7 @@ use crate::types::{ChannelAttributes, Origin};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRecord {
     /// Key of the channel on this disk and number on links. Not used twice while a realm runs; when it starts again, numbers
-    /// above the highest on the disk are given out anew, so a deletion has to leave nothing under its number.
+    /// from [`Store::number_next`] on are given out anew.
     pub number: u32,
     /// Its name.
     pub name: Box<str>,
@@ -94,7 +94,12 @@ pub trait Store: Send + Sync {
     /// Everything kept, as recovery found it.
     fn channels(&self) -> Result<Vec<StoredChannel>, StoreError>;
 
-    /// Remembers a channel, or a new state of its record. Durable when it returns.
+    /// The lowest number above those of all channels of which the disk holds anything: of deleted ones, too, as long as their events
+    /// are still being removed.
+    fn number_next(&self) -> Result<u32, StoreError>;
+
+    /// Remembers a channel, or a new state of its record. Durable when it returns. Fails when the number is that of a deleted channel whose
+    /// events are still being removed.
     fn put_channel(&self, record: &ChannelRecord) -> Result<(), StoreError>;
 
     /// Forgets a channel and its events. Durable when it returns.

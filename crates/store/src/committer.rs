@@ -408,7 +408,7 @@ fn draft_command(
     match (command, gate) {
         (Command::Append(_) | Command::PutChannel(..), Gate::Removals(error)) => return Err(error.clone()),
         (Command::Append(append), _) => draft.append(append)?,
-        (Command::PutChannel(record, _), _) => draft.put_channel(record),
+        (Command::PutChannel(record, _), _) => draft.put_channel(record)?,
         (Command::DeleteChannel(number, _), _) => {
             if draft.delete_channel(*number) {
                 deleted.push(*number);

@@ -115,12 +115,24 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    pub(crate) fn put_channel(&mut self, record: &ChannelRecord) {
+    pub(crate) fn put_channel(&mut self, record: &ChannelRecord) -> Result<(), StoreError> {
         let number = record.number;
+        if self.counters(number).is_none() && self.is_deleted(number)? {
+            return Err(StoreError::Failed(format!("channel {number}: one with this number is still being removed")));
+        }
         let key = rows::meta_key(Meta::Channel, number);
         self.batch.insert(&self.disk.meta, key, rows::encode_channel(record));
         let counters = self.counters(number).unwrap_or_default();
         self.counters.insert(number, Some(counters));
+        Ok(())
+    }
+
+    /// True when rows of a deleted channel may be there under this number.
+    fn is_deleted(&self, number: u32) -> Result<bool, StoreError> {
+        let key = rows::meta_key(Meta::Deleted, number);
+        let marked = self.before.contains_key(&self.disk.meta, key);
+        let marked = marked.map_err(|e| store_error("reading the table of channels", &e))?;
+        Ok(marked || self.counters.contains_key(&number))
     }
 
     /// Makes a channel disappear; [`Draft::sweep`] removes what it held. False when there is none.
@@ -219,5 +231,44 @@ impl<'a> Draft<'a> {
         self.batch.insert(meta, COMMIT_KEY, number.to_be_bytes());
         self.batch.commit()?;
         Ok((self.counters, self.tails))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throughline_engine::types::{ChannelAttributes, ChannelKind};
+    use throughline_wire::event::Epoch;
+
+    use super::*;
+    use crate::{StoreSettings, recovery};
+
+    #[test]
+    fn the_number_of_a_deleted_channel_is_taken_until_all_of_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(&StoreSettings::new(dir.path()), None).unwrap();
+        let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
+        let record = ChannelRecord { number: 7, name: "a".into(), attributes, epoch: Epoch(1), reserved: Eid(0) };
+        let (mut counters, tails) = (AllCounters::new(), Tails::new());
+        let mut commit = |number, work: &dyn Fn(&mut Draft<'_>)| {
+            let mut draft = Draft::new(&disk, &counters, &tails);
+            work(&mut draft);
+            let (changed, _) = draft.commit(number).unwrap();
+            counters = changed.into_iter().filter_map(|(channel, c)| Some((channel, c?))).collect();
+        };
+        let refused = |draft: &mut Draft<'_>| draft.put_channel(&record).is_err();
+
+        commit(1, &|draft| draft.put_channel(&record).unwrap());
+        commit(2, &|draft| {
+            assert!(draft.delete_channel(7));
+            assert!(refused(draft), "in the same commit");
+        });
+        assert_eq!(recovery::number_next(&disk).unwrap(), 8);
+        commit(3, &|draft| {
+            assert!(draft.sweep(7, &mut 10).unwrap());
+            assert!(refused(draft), "in the commit that removes it");
+        });
+        assert_eq!(recovery::number_next(&disk).unwrap(), 0);
+        commit(4, &|draft| draft.put_channel(&record).unwrap());
+        assert_eq!(recovery::number_next(&disk).unwrap(), 8);
     }
 }

@@ -42,6 +42,18 @@ fn load_state(disk: &Disk) -> Result<State, StoreError> {
     Ok(State { counters, deleted, commit })
 }
 
+/// The lowest number above those of all channels, deleted ones whose rows are still to be removed among them.
+pub(crate) fn number_next(disk: &Disk) -> Result<u32, StoreError> {
+    let mut next = 0;
+    for kind in [Meta::Channel, Meta::Deleted] {
+        let Some(row) = disk.meta.prefix([kind as u8]).next_back() else { continue };
+        let key = row.key().map_err(|e| store_error("reading the table of channels", &e))?;
+        let number = rows::channel_of_meta_key(&key).map_err(|e| bad_row("the table of channels", &e))?;
+        next = next.max(number.saturating_add(1));
+    }
+    Ok(next)
+}
+
 /// The channels, with their windows.
 pub(crate) fn channels(disk: &Disk, counters: &AllCounters) -> Result<Vec<StoredChannel>, StoreError> {
     let fail = |e| store_error("reading the table of channels", &e);

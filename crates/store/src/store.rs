@@ -157,6 +157,10 @@ impl Store for FjallStore {
         self.reading(|disk| recovery::channels(disk, &counters))
     }
 
+    fn number_next(&self) -> Result<u32, StoreError> {
+        self.reading(recovery::number_next)
+    }
+
     fn put_channel(&self, record: &ChannelRecord) -> Result<(), StoreError> {
         self.wait_for(|reply| Command::PutChannel(record.clone(), reply))
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a failure is the test's failure")]
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -95,5 +96,24 @@ pub(crate) fn eids(store: &FjallStore, channel: u32) -> Vec<u64> {
             return eids;
         }
         eids.extend(page.iter().map(|e| e.eid.0));
+    }
+}
+
+/// The journals of the small stores here end before this byte; the rest is zeros.
+pub(crate) const WRITTEN_MAX: u64 = 1024 * 1024;
+
+/// Copies the files of a store. Those of an open one are what a kill leaves.
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &target);
+            continue;
+        }
+        let length = entry.metadata().unwrap().len();
+        let mut file = std::fs::File::create(&target).unwrap();
+        std::io::copy(&mut std::fs::File::open(entry.path()).unwrap().take(WRITTEN_MAX), &mut file).unwrap();
+        file.set_len(length).unwrap();
     }
 }
