@@ -300,6 +300,7 @@ impl<S: Sock> Shard<S> {
                 Mail::Deleted(number) => self.deleted(number),
                 Mail::Heard(link) => self.heard(now, link),
                 Mail::Piece { link, number, bytes, done } => self.on_piece(now, link, number, &bytes, done),
+                Mail::Onward(link) => self.take_rest(now, link),
                 Mail::Published { link, id, weight, result } => self.published(link, id, weight, result),
                 Mail::Stored { link, channel, after, page } => match page {
                     Ok(page) => self.arrived(link, channel, after, page),
@@ -432,11 +433,15 @@ impl<S: Sock> Shard<S> {
             return;
         }
         let Some(link) = self.link_mut(id) else { return };
-        if let Inlet::Http(uplink) = &mut link.inlet {
-            uplink.release();
-        }
+        let onward = match &mut link.inlet {
+            Inlet::Http(uplink) => uplink.resume(),
+            Inlet::WebSocket { .. } | Inlet::Hixie(_) => false,
+        };
         if std::mem::take(&mut link.paused) {
             self.resumed.push(id);
+        }
+        if onward {
+            self.mailbox.put(Mail::Onward(id));
         }
     }
 

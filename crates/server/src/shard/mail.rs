@@ -31,6 +31,8 @@ pub enum Mail {
         /// Who is told.
         done: PieceDone,
     },
+    /// What is left of a piece can be taken.
+    Onward(LinkId),
     /// A publish that had to wait for the disk was decided.
     Published {
         /// The link it came from.

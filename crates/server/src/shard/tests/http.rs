@@ -127,20 +127,41 @@ fn a_client_that_does_not_wait_for_its_answers_fills_no_memory() {
     let mut world = World::new();
     let (id, peer) = world.stream();
     peer.allow(0);
-    let many = "{\"type\":\"ping\"}\n".repeat(10_000);
+    let many = "{\"type\":\"ping\"}\n".repeat(6_000);
     let outcomes = Outcomes::default();
     for number in 2..5 {
         world.piece_to(id, number, &many, &outcomes);
         world.turn();
     }
     assert_eq!(*outcomes.lock().unwrap(), [PieceOutcome::Skipped { expected: 3 }], "held, held, out of turn");
+    let held = world.shard.link_mut(id).unwrap().control_bytes();
+    assert!(held < (1 << 16) + 100, "of one piece no more is taken than control_bytes_max allows, but {held}");
     peer.allow(usize::MAX);
     world.shard.on_writable(id);
     world.flush();
-    assert_eq!(peer.received("pong"), 10_000, "of the first only");
+    (0..100).for_each(|_| world.turn());
+    assert_eq!(peer.received("pong"), 6_000, "of the first only");
     let expected = [PieceOutcome::Skipped { expected: 3 }, PieceOutcome::Taken, PieceOutcome::Refused];
     assert_eq!(*outcomes.lock().unwrap(), expected);
     assert_eq!(world.piece(id, 3, "{\"type\":\"ping\"}\n"), [PieceOutcome::Taken]);
+}
+
+#[test]
+fn a_piece_brings_no_more_publishes_than_may_be_without_an_answer() {
+    let mut world = World::new();
+    let (id, peer) = world.stream();
+    let many: String = (2..).map(publish).take(1_000).collect();
+    let outcomes = Outcomes::default();
+    world.piece_to(id, 2, &many, &outcomes);
+    for answered in (0..1_000).step_by(256) {
+        (0..10).for_each(|_| world.turn());
+        assert_eq!(*outcomes.lock().unwrap(), []);
+        assert_eq!(peer.received("\"eid\":\""), 1 + answered, "and the subscription's");
+        world.store.commit();
+    }
+    (0..10).for_each(|_| world.turn());
+    assert_eq!(*outcomes.lock().unwrap(), [PieceOutcome::Taken]);
+    assert_eq!(peer.received("\"eid\":\""), 1 + 1_000);
 }
 
 #[test]
