@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 mod assets;
+mod bodies;
 mod body;
 mod channels;
 pub(crate) mod cors;
@@ -15,7 +16,7 @@ mod route;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -23,11 +24,13 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use throughline_engine::Engine;
 
+use crate::budget::Budget;
 use crate::config::{Config, Origins};
 use crate::metrics::Metrics;
 use crate::probe::Probes;
 use crate::transport::Directory;
 use answer::{Fault, whole};
+use bodies::Bodies;
 use request::Query;
 use route::Route;
 
@@ -54,13 +57,18 @@ pub struct Context {
     draining: AtomicBool,
     /// Connections of the realm, and links within those that carry many.
     pub(crate) connections: Arc<AtomicUsize>,
-    /// Bytes of request bodies that are held at this moment.
-    held: AtomicU64,
+    /// What requests bring at this moment.
+    bodies: Bodies,
+    /// What pages of events hold on their way to clients.
+    answers: Arc<Budget>,
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("draining", &self.draining).field("held", &self.held).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("draining", &self.draining)
+            .field("bodies", &self.bodies)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,9 +78,10 @@ impl Context {
         let limits = &config.limits;
         let links = Arc::new(Directory::new(limits.poll_bytes_max, limits.poll_links_max));
         let (attempts, probes) = (Attempts::default(), Probes::new(&config.probes));
-        let (draining, held) = (AtomicBool::new(false), AtomicU64::new(0));
+        let (bodies, answers) = (Bodies::new(limits.pending_bytes_max), Arc::new(Budget::new(limits.answer_bytes_max)));
+        let draining = AtomicBool::new(false);
         let connections = Arc::default();
-        Context { engine, config, metrics, links, attempts, probes, now, draining, connections, held }
+        Context { engine, config, metrics, links, attempts, probes, now, draining, connections, bodies, answers }
     }
 
     /// From now on nothing new is accepted.

@@ -87,6 +87,8 @@ where
     cors::check_link(&head.method, &head.headers, call.is_embedded(), &local.http.config.origins)?;
     let body = read_piece(body, &local.http).await?;
     let piece = call.piece(&body.bytes)?;
+    // From here on it is the link's, which has limits of its own.
+    drop(body);
     let network = Network::of(peer);
     match kind {
         Kind::Stream => stream::open(local, head, &call, piece, network).map(Reply::Stream),

@@ -261,8 +261,12 @@ settings! {
         /// Most bytes of event data that all channels together keep in memory. Set it to what the machine can spare.
         retained_bytes_max: u64 = "1073741824", bytes(1_048_576, 1 << 50), "268435456";
         /// Most bytes of event data that may wait for the disk in all, and, counted apart, that HTTP requests may be sending at a
-        /// time. Beyond it a publish is refused with `overloaded`, to be repeated later.
+        /// time. Beyond it a publish is refused with `overloaded`, to be repeated later; of requests those whose bodies have been
+        /// unfinished longest.
         pending_bytes_max: u64 = "67108864", bytes(1_048_576, 1 << 40), "33554432";
+        /// Most bytes of pages of events (`GET` on a channel's events) that may be on their way to clients. Beyond it such a
+        /// request is answered 503 with `overloaded`, to be repeated later.
+        answer_bytes_max: u64 = "67108864", bytes(16_777_216, 1 << 40), "33554432";
     }
 
     /// How long the realm waits for its peers.

@@ -15,12 +15,13 @@ use tokio::sync::oneshot;
 
 use super::Context;
 use super::answer::{Fault, json};
+use super::bodies::counted;
 use super::body::Body;
 use super::channels::unknown;
 use super::request::{Query, number, read_body};
 
-/// Bytes of event data after which a page ends.
-const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of event data, and of JSON, after which a page ends.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 
 pub(super) async fn publish<B>(name: String, head: &Parts, body: B, context: &Context) -> Result<Response<Body>, Fault>
 where
@@ -140,7 +141,8 @@ pub(super) async fn replay(name: &str, head: &Parts, context: &Context) -> Resul
             read.inspect_err(|_| context.metrics.read_failed()).map_err(store_fault)?
         }
     };
-    Ok(json(StatusCode::OK, render(name, &channel, position.gap.or(page.gap), &page)))
+    let page = render(name, &channel, position.gap.or(page.gap), &page);
+    Ok(json(StatusCode::OK, counted(&context.answers, page)?))
 }
 
 fn from(query: &Query<'_>) -> Result<From, Fault> {
@@ -167,14 +169,21 @@ fn render(name: &str, channel: &Channel, gap: Option<Gap>, page: &Page) -> Vec<u
     let mut out = Vec::new();
     // Writing into a Vec cannot fail.
     let _ = write!(out, "{{\"channel\":\"{name}\",\"epoch\":\"{}\",\"events\":[", channel.epoch());
-    for (i, event) in page.events.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
+    let (mut next, mut more) = (page.next, page.more);
+    let mut events = page.events.iter().peekable();
+    while let Some(event) = events.next() {
         encode_event_object(event, &mut out);
+        if events.peek().is_none() {
+            break;
+        }
+        if out.len() >= PAGE_BYTES_MAX {
+            (next, more) = (event.eid, true);
+            break;
+        }
+        out.push(b',');
     }
-    let _ = write!(out, "],\"next\":\"{}\"", page.next.next());
-    if page.more {
+    let _ = write!(out, "],\"next\":\"{}\"", next.next());
+    if more {
         out.extend_from_slice(b",\"more\":true");
     }
     if let Some(Gap { from, to, reason, .. }) = gap {

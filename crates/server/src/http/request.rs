@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -14,6 +13,7 @@ use throughline_wire::message::{ErrorCode, ReplyError};
 
 use super::Context;
 use super::answer::Fault;
+use super::bodies::Held;
 use crate::config::nearest;
 
 /// Events or channels in a page when the request does not say.
@@ -92,30 +92,6 @@ pub(crate) struct HeldBody<'a> {
     _held: Held<'a>,
 }
 
-struct Held<'a> {
-    context: &'a Context,
-    bytes: u64,
-}
-
-impl Held<'_> {
-    fn add(&mut self, bytes: u64) -> Result<(), Fault> {
-        let max = self.context.config.limits.pending_bytes_max;
-        let before = self.context.held.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if before.saturating_add(bytes) <= max {
-            return Ok(());
-        }
-        let message = format!("requests under way hold limits.pending_bytes_max = {max} bytes; repeat later");
-        Err(ReplyError::limit(ErrorCode::Overloaded, message, max).into())
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.context.held.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// Reads a body of at most `max` bytes, in the time that `timeouts.body_ms` gives. `name` is the limit's.
 pub(crate) async fn read_body<'a, B>(body: B, max: u64, name: &str, context: &'a Context) -> Result<HeldBody<'a>, Fault>
 where
@@ -136,31 +112,28 @@ async fn read_all<'a, B>(body: B, max: u64, name: &str, context: &'a Context) ->
 where
     B: hyper::body::Body<Data = Bytes>,
 {
-    let mut held = Held { context, bytes: 0 };
+    let mut held = context.bodies.begin();
     let mut body = pin!(body);
     if body.size_hint().lower() > max {
         return Err(too_large(max, name));
     }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    let mut bytes = Vec::new();
+    loop {
+        let frame = tokio::select! {
+            frame = poll_fn(|cx| body.as_mut().poll_frame(cx)) => frame,
+            fault = held.given_up() => return Err(fault),
+        };
+        let Some(frame) = frame else { break };
         let Ok(frame) = frame else { return Err(Fault::bad_request("the body was cut off")) };
         let Ok(data) = frame.into_data() else { continue };
-        held.add(data.len() as u64)?;
-        if held.bytes > max {
+        if held.add(data.len())? > max {
             return Err(too_large(max, name));
         }
-        if first.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-        }
+        // Copied: what arrived shares its memory with the head, and with whatever else came in the same read.
+        bytes.extend_from_slice(&data);
     }
-    let bytes = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(HeldBody { bytes, _held: held })
+    held.finish()?;
+    Ok(HeldBody { bytes: Bytes::from(bytes.into_boxed_slice()), _held: held })
 }
 
 fn too_large(max: u64, name: &str) -> Fault {

@@ -90,6 +90,21 @@ impl hyper::body::Body for Endless {
     }
 }
 
+/// A body of which one piece comes, and never the rest.
+struct Slow(Option<Bytes>);
+
+impl hyper::body::Body for Slow {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |piece| Poll::Ready(Some(Ok(Frame::data(piece)))))
+    }
+}
+
 /// A body in pieces; the last comes first.
 struct Pieces(Vec<&'static str>);
 

@@ -220,7 +220,7 @@ async fn bodies_are_bounded_while_they_are_read() {
     let description = realm.send("PUT", CHANNEL, &[], &[b' '; 65_537]).await;
     assert_eq!((description.status, description.body.contains("\"limit\":65536")), (413, true), "{}", description.body);
     assert_eq!(realm.send("POST", EVENTS, &[], &[b'x'; 2048]).await.status, 201);
-    assert_eq!(realm.context.held.load(Ordering::Relaxed), 0);
+    assert_eq!(realm.context.bodies.budget().used(), 0);
 }
 
 #[tokio::test]
@@ -233,15 +233,39 @@ async fn a_body_in_pieces_is_put_together() {
 }
 
 #[tokio::test]
-async fn all_bodies_together_are_bounded() {
-    let realm = Realm::new("");
-    let limit = realm.context.config.limits.pending_bytes_max;
-    realm.context.held.store(limit - 3, Ordering::Relaxed);
-    let answer = realm.send("POST", EVENTS, &[], b"four").await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
-    assert!(answer.body.contains("\"code\":\"overloaded\""), "{}", answer.body);
-    assert_eq!(realm.send("POST", EVENTS, &[], b"two").await.status, 201);
-    assert_eq!(realm.context.held.load(Ordering::Relaxed), limit - 3);
+async fn all_bodies_together_are_bounded_and_the_oldest_make_room() {
+    let realm = Realm::new("limits.event_bytes_max = 1048576\nlimits.pending_bytes_max = 1048576");
+    const HALF: Bytes = Bytes::from_static(&[b'x'; 600_000]);
+    let slow = realm.send_body("POST", EVENTS, &[], Slow(Some(HALF)));
+    let quick = async {
+        // The slow one has begun: it was polled first.
+        let answer = realm.send("POST", EVENTS, &[], &HALF).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    };
+    let (slow, ()) = tokio::join!(slow, quick);
+    assert_eq!((slow.status, slow.header("retry-after")), (503, "1"));
+    assert!(slow.body.contains("\"code\":\"overloaded\""), "{}", slow.body);
+    assert_eq!(realm.context.bodies.budget().used(), 0);
+}
+
+#[tokio::test]
+async fn pages_end_by_their_bytes_and_those_under_way_are_bounded() {
+    let realm = Realm::new("limits.answer_bytes_max = 16777216");
+    for _ in 0..3 {
+        // JSON makes six bytes of each.
+        assert_eq!(realm.send("POST", EVENTS, &[], &[1; 1_000_000]).await.status, 201);
+    }
+    let page = realm.send("GET", EVENTS, &[], b"").await;
+    assert_eq!(page.body.matches("\"eid\":").count(), 1);
+    assert!(page.body.ends_with("],\"next\":\"2\",\"more\":true}"));
+    let rest = realm.send("GET", &format!("{EVENTS}?from=3"), &[], b"").await;
+    assert!(rest.body.ends_with("],\"next\":\"4\"}"));
+    let answers = &realm.context.answers;
+    assert_eq!(answers.used(), 0);
+    answers.add(12_000_000);
+    let refused = realm.send("GET", EVENTS, &[], b"").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.body.contains("limits.answer_bytes_max"), "{}", refused.body);
 }
 
 #[tokio::test]

@@ -150,10 +150,10 @@ fn a_client_that_does_not_wait_for_its_answers_fills_no_memory() {
 fn a_piece_brings_no_more_publishes_than_may_be_without_an_answer() {
     let mut world = World::new();
     let (id, peer) = world.stream();
-    let many: String = (2..).map(publish).take(1_000).collect();
+    let many: String = (2..).map(publish).take(1_024).collect();
     let outcomes = Outcomes::default();
     world.piece_to(id, 2, &many, &outcomes);
-    for answered in (0..1_000).step_by(256) {
+    for answered in (0..1_024).step_by(256) {
         (0..10).for_each(|_| world.turn());
         assert_eq!(*outcomes.lock().unwrap(), []);
         assert_eq!(peer.received("\"eid\":\""), 1 + answered, "and the subscription's");
@@ -161,7 +161,7 @@ fn a_piece_brings_no_more_publishes_than_may_be_without_an_answer() {
     }
     (0..10).for_each(|_| world.turn());
     assert_eq!(*outcomes.lock().unwrap(), [PieceOutcome::Taken]);
-    assert_eq!(peer.received("\"eid\":\""), 1 + 1_000);
+    assert_eq!(peer.received("\"eid\":\""), 1 + 1_024);
 }
 
 #[test]
