@@ -41,12 +41,21 @@ before(async () => {
   realms.misnamed = await Realm.start({ config: tls(misnamed) });
   realms.expired = await Realm.start({ config: tls(expired) });
   realms.selfSigned = await Realm.start({ config: `${PROBES}tls.self_signed = true\n` });
+  realms.authority = await Realm.start({ config: tls(selfMade(scene)) });
   realms.mute = await Realm.start({ config: "probes.enabled = false\n" });
 });
 after(async () => {
   await Promise.all(Object.values(scene.realms).map((realm) => realm.end()));
   rmSync(scene.folder, { recursive: true, force: true });
 });
+
+/** What `openssl req -x509` makes by itself: self-signed, and an authority's. */
+function selfMade(scene) {
+  const [cert, key] = ["authority.pem", "authority.key"].map((name) => join(scene.folder, name));
+  const made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=self-made"];
+  execFileSync("openssl", ["req", "-x509", ...made, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "pipe" });
+  return { cert: (scene.authority = cert), key };
+}
 
 /** Puts a certificate of yesterday in the place of a good one. */
 function outdate(folder, { cert }, { root, key }) {

@@ -43,6 +43,17 @@ const proxied = (name, { told = ({ asked }) => ["--proxy", asked], ...rest } = {
   },
 });
 
+/** Behind a proxy in front of the realm that is set up wrongly. `path`: what the command line puts behind its address. */
+const misled = (name, row, { path = "", args = [], ...rest } = {}) => ({
+  name,
+  ...rest,
+  async make({ realms }) {
+    const front = new Proxied({ name, ...row }, hostOf(realms.open.url), {});
+    await front.start();
+    return { args: [`${front.url}${path}`, "--proxy", "none", ...args], end: () => front.end() };
+  },
+});
+
 /** Straight to an address of the scene. */
 const straight = (name, args, rest = {}) => ({
   name,
@@ -125,10 +136,15 @@ export const CASES = [
   },
   straight("wrong-name", ({ realms, issued }) => [realms.misnamed.url, "--ca", issued.root], { status: 1 }),
   straight("expired", ({ realms, issued }) => [realms.expired.url, "--ca", issued.root], { status: 1 }),
-  straight("self-signed", ({ realms }) => [realms.selfSigned.url], { status: 1 }),
+  straight("self-signed", ({ realms }) => [realms.selfSigned.url, ...SHORT_SILENCE], { status: 1 }),
+  straight("authority", ({ realms }) => [realms.authority.url], { status: 1 }),
+  straight("authority-that-is-named", ({ realms, authority }) => [realms.authority.url, "--ca", authority]),
   straight("unknown-issuer", ({ realms }) => [realms.secure.url], { status: 1 }),
   straight("no-tls", ({ realms }) => [realms.open.url.replace("http:", "https:")], { status: 1 }),
   straight("wrong-prefix", ({ realms }) => [`${realms.open.url}/live`], { status: 1 }),
+  misled("prefix-kept", { program: "nginx", text: "nginx-prefix-kept" }, { path: "/live", status: 1 }),
+  misled("haproxy-delays", { program: "haproxy", config: "haproxy", without: /option http-no-delay.*/ }),
+  misled("haproxy-drops-idle-websockets", { program: "haproxy", config: "haproxy", added: "    timeout tunnel 2s\n" }, { args: SILENCE }),
   straight("origin-refused", ({ realms }) => [realms.open.url, "--origin", "https://page.test"], { status: 1 }),
   straight("probes-off", ({ realms }) => [realms.mute.url]),
   foreign("not-a-realm", () => createServer((request, response) => response.writeHead(404, { Server: "shop" }).end("no such thing"))),

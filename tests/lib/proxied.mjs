@@ -81,7 +81,8 @@ export class Proxied {
     this.file = join(this.folder, "config.yaml");
     const listen = `127.0.0.1:${this.port}`;
     if (row.config) {
-      const tls = row.tls ? ["--certificate", row.program === "haproxy" ? certificate.both : certificate.cert, "--key", certificate.key] : [];
+      const files = row.program === "haproxy" ? ["--certificate", certificate.both] : ["--certificate", certificate.cert, "--key", certificate.key];
+      const tls = row.tls ? files : [];
       const prefix = row.prefix ? ["--prefix", row.prefix] : [];
       const printed = await run(binary(), ["proxy-config", row.config, "--listen", listen, "--upstream", upstream, ...prefix, ...tls]);
       this.text = `${printed.lines.join("\n")}\n`.replace(row.without ?? "", "");

@@ -82,6 +82,10 @@ const taking = (port) => `http_port 127.0.0.1:${port}\nhttp_port ${INTERCEPT} in
 export const CONFIGS = {
   nginx: ({ folder, port, upstream }) =>
     `events {}\nhttp { ${http(folder)} gzip on; server { listen 127.0.0.1:${port}; location / { proxy_pass http://${upstream}; } } }\n`,
+  // What is passed on still begins with the prefix: the address behind proxy_pass has no slash at its end.
+  "nginx-prefix-kept": ({ folder, port, upstream }) =>
+    `events {}\nhttp { ${http(folder)} server { listen 127.0.0.1:${port};
+location = /healthz { proxy_pass http://${upstream}; } location /live/ { proxy_pass http://${upstream}; } } }\n`,
   apache: ({ port, upstream }) => `${apache(port)}ProxyPass / http://${upstream}/\n`,
   // What BrowserMatch does to old clients in many files, to everybody: HTTP/1.0 on both sides, and nothing kept alive.
   "apache-http10": ({ port, upstream }) =>

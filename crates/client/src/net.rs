@@ -6,6 +6,7 @@ mod digest;
 mod route;
 mod tcp;
 mod tls;
+mod trust;
 mod witness;
 
 use std::fmt;

@@ -98,13 +98,13 @@ pub(crate) struct ProxyConfig {
     /// Where the realm listens
     #[arg(long, default_value = "127.0.0.1:9000", value_name = "HOST:PORT")]
     pub(crate) upstream: String,
-    /// What the proxy puts in front of the realm's paths, and takes away again; begins with a slash
+    /// What the proxy puts in front of the realm's paths, and takes away again
     #[arg(long, default_value = "", value_name = "PATH")]
     pub(crate) prefix: String,
-    /// Certificates (PEM): the proxy speaks TLS with clients. HAProxy wants the key in the same file
+    /// Certificates (PEM): the proxy speaks TLS with clients. HAProxy takes the key from the same file
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: Option<String>,
-    /// Their key (PEM), where it is a file of its own
+    /// Their key (PEM), for all but HAProxy
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub(crate) key: Option<String>,
 }

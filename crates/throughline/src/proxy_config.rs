@@ -1,6 +1,7 @@
 //! `throughline proxy-config`: configurations of proxies, as the tests run them.
 
 use std::io::Write as _;
+use std::net::Ipv6Addr;
 
 use crate::arguments::ProxyConfig;
 use crate::failure::Failure;
@@ -68,13 +69,24 @@ fn render(name: &str, arguments: &ProxyConfig) -> Result<String, Failure> {
         let names: Vec<_> = ENTRIES.iter().map(|entry| entry.name).collect();
         Failure::usage(format_args!("there is no configuration for {name:?}; there are {}", names.join(", ")))
     })?;
-    let prefix = arguments.prefix.trim_end_matches('/');
+    let prefix = prefix_of(&arguments.prefix)?;
     if !prefix.is_empty() && !entry.prefix {
         return Err(Failure::usage(format_args!("{name} sees no paths: --prefix means nothing to it")));
     }
     let tls = arguments.certificate.is_some();
     if tls && !entry.tls {
         return Err(Failure::usage(format_args!("{name} speaks no TLS to clients: put one in front that does")));
+    }
+    let two_files = entry.text.contains("{{key}}");
+    if tls && two_files && arguments.key.is_none() {
+        return Err(Failure::usage(format_args!(
+            "{name} is told where the key is as well: --key FILE, though it be the file of --certificate"
+        )));
+    }
+    if tls && !two_files && arguments.key.is_some() && arguments.key != arguments.certificate {
+        return Err(Failure::usage(format_args!(
+            "{name} takes certificates and key from one file: write both into it, name it with --certificate, and leave out --key"
+        )));
     }
     let (listen_host, listen_port) = split("listen", &arguments.listen)?;
     let (upstream_host, upstream_port) = split("upstream", &arguments.upstream)?;
@@ -85,21 +97,43 @@ fn render(name: &str, arguments: &ProxyConfig) -> Result<String, Failure> {
         ("upstream", &arguments.upstream),
         ("upstream_host", upstream_host),
         ("upstream_port", upstream_port),
-        ("prefix", prefix),
+        ("prefix", &prefix),
         ("certificate", arguments.certificate.as_deref().unwrap_or_default()),
-        ("key", arguments.key.as_deref().or(arguments.certificate.as_deref()).unwrap_or_default()),
+        ("key", arguments.key.as_deref().unwrap_or_default()),
     ];
-    if let Some((flag, value)) = values.iter().find(|(_, value)| value.contains(['\n', '\r', '"', '{', '}', ';'])) {
+    let unfit = |c: char| c.is_whitespace() || c.is_control() || "\"'`\\{};#$".contains(c);
+    if let Some((flag, value)) = values.iter().find(|(_, value)| value.contains(unfit)) {
         return Err(Failure::usage(format_args!("--{flag} {value:?} cannot stand in a configuration")));
     }
     Ok(fill(entry.text, &values, tls, !prefix.is_empty()))
 }
 
+/// The prefix as templates have it: with a slash in front of it and none behind.
+fn prefix_of(text: &str) -> Result<String, Failure> {
+    let path = text.trim_matches('/');
+    let fits = |part: &str| {
+        let letters = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        !matches!(part, "" | "." | "..") && part.chars().all(letters)
+    };
+    match path {
+        "" => Ok(String::new()),
+        _ if path.split('/').all(fits) => Ok(format!("/{path}")),
+        _ => Err(Failure::usage(format_args!(
+            "--prefix {text:?}: write a path such as /live, of letters, digits, slashes, and any of -._~"
+        ))),
+    }
+}
+
 /// Host and port of an address.
 fn split<'a>(flag: &str, address: &'a str) -> Result<(&'a str, &'a str), Failure> {
-    let parts = address.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    let wrong = || Failure::usage(format_args!("--{flag} {address:?}: write HOST:PORT"));
-    parts.map(|(host, port)| (host.trim_matches(['[', ']']), port)).ok_or_else(wrong)
+    let wrong = || Failure::usage(format_args!("--{flag} {address:?}: write HOST:PORT, without a scheme or a path"));
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let fits = match bare {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+    };
+    if fits && port.parse::<u16>().is_ok() { Ok((bare.unwrap_or(host), port)) } else { Err(wrong()) }
 }
 
 /// Fills in a template: `{{name}}` is a value, and lines that begin with `@tls`, `@plain`, `@prefix` or `@root` are for those only.
@@ -131,7 +165,7 @@ mod tests {
             upstream: "127.0.0.1:9000".to_owned(),
             prefix: prefix.to_owned(),
             certificate: certificate.map(str::to_owned),
-            key: None,
+            key: certificate.filter(|_| !name.starts_with("haproxy")).map(|_| "/etc/ssl/key.pem".to_owned()),
         }
     }
 
@@ -165,5 +199,38 @@ mod tests {
         assert!(refused(|a| a.listen = "8080".to_owned()));
         assert!(refused(|a| a.upstream = "127.0.0.1:99999".to_owned()));
         assert!(refused(|a| a.prefix = "/a; }\n".to_owned()));
+        assert!(refused(|a| a.certificate = Some("my certificate.pem".to_owned())));
+        for wrong in ["http://127.0.0.1:9000", "realm:9000/live", "::1:9000", "[::1", ":9000", "[realm]:9000"] {
+            assert!(split("upstream", wrong).is_err(), "{wrong}");
+        }
+        assert!(matches!(split("upstream", "[::1]:9000"), Ok(("::1", "9000"))));
+    }
+
+    #[test]
+    fn a_prefix_gets_its_slash() {
+        for (written, prefix) in [("", ""), ("/", ""), ("live", "/live"), ("/live/", "/live"), ("a/b.c", "/a/b.c")] {
+            assert_eq!(prefix_of(written).ok().as_deref(), Some(prefix), "{written}");
+        }
+        for refused in ["/live me", "/a//b", "/../a", "http://realm.test/live", "/(a|b)"] {
+            assert!(prefix_of(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn certificate_and_key_come_as_the_proxy_takes_them() {
+        let with = |name: &str, key: Option<&str>| {
+            let wanted = ProxyConfig { key: key.map(str::to_owned), ..arguments(name, "", Some("/both.pem")) };
+            render(name, &wanted)
+        };
+        for (name, key, printed) in [
+            ("nginx", None, false),
+            ("nginx", Some("/both.pem"), true),
+            ("nginx", Some("/key.pem"), true),
+            ("haproxy", None, true),
+            ("haproxy", Some("/both.pem"), true),
+            ("haproxy", Some("/key.pem"), false),
+        ] {
+            assert_eq!(with(name, key).is_ok(), printed, "{name} {key:?}");
+        }
     }
 }

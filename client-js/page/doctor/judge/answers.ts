@@ -96,14 +96,15 @@ function polls(path: Path, drafts: Draft[]): void {
   drafts.push(new Draft("poll-cut", trial).failing(failing).with("seconds", trial.hold_s ?? 0));
 }
 
+const DROPPED = ["cut", "silent", "mute"];
+
+/** What silence ends. A certificate that is not good ends nothing: clients would not have come so far. */
 function idle(path: Path, drafts: Draft[]): void {
-  const dropped = path.all("idle").filter(({ fault }) => fault !== undefined);
-  const [first] = dropped;
-  if (first === undefined) return;
-  const names = [["websocket", "WebSockets"], ["stream", "streams"]] as const;
-  const kinds = join(names.filter(([kind]) => dropped.some((trial) => trial.kind === kind)).map(([, name]) => name));
-  const draft = new Draft("idle-dropped", first).with("kinds", kinds.slice(0, 1).toUpperCase() + kinds.slice(1));
-  drafts.push(draft.with("seconds", first.idle_s ?? 0));
+  for (const [kind, name, topic] of [["websocket", "WebSockets", "tunnel-timeout"], ["stream", "Streams", "timeout"]] as const) {
+    const trial = path.all("idle").find((one) => one.kind === kind && DROPPED.includes(one.fault ?? ""));
+    if (trial === undefined) continue;
+    drafts.push(new Draft("idle-dropped", trial).about(topic).with("kinds", name).with("seconds", trial.idle_s ?? 0));
+  }
 }
 
 /** Headers by which proxies are known even where it is not known what was sent. */

@@ -37,6 +37,8 @@ export class Draft {
   transports: readonly Transport[] = [];
   /** It is about another way than the clients'. */
   aside = false;
+  /** Which of a product's lines mends it, where that is a closer one than the entry's. */
+  topic: string | undefined;
   /** What is filled in, beside what every sentence may name. */
   readonly #values: [name: string, value: string][] = [];
 
@@ -55,6 +57,12 @@ export class Draft {
     return this;
   }
 
+  /** Names a closer topic than the entry's; a product that has no line for it has one for the entry's. */
+  about(topic: string): this {
+    this.topic = topic;
+    return this;
+  }
+
   /** Marks it as being about another way. */
   beside(): this {
     this.aside = true;
@@ -64,7 +72,7 @@ export class Draft {
   /** The finding in words. */
   finding(path: Path, entry: Entry, severity: Severity): Finding {
     const product = entry.own === true ? this.trial && shown(this.trial) : productOf(path, this.trial);
-    const line = entry.topic === undefined ? undefined : product?.lines[entry.topic];
+    const line = product?.lines[this.topic ?? ""] ?? product?.lines[entry.topic ?? ""];
     return {
       code: entry.code,
       severity,
@@ -99,6 +107,13 @@ export class Draft {
   }
 }
 
+const CERTIFICATES: Readonly<Record<string, string>> = {
+  expired: "has expired",
+  "not-yet-valid": "is not valid yet",
+  "wrong-name": "has another name",
+  "self-signed": "is self-signed",
+  unfit: "is none for a server",
+};
 const BY_STATUS = ["answered", "tunnel-refused", "credentials", "credentials-refused"];
 
 /** How a trial ended, in few words. */
@@ -107,7 +122,7 @@ export function words({ fault = "", answer, detail, tls }: Trial): string {
   if (fault === "reset" || fault === "cut") return "the connection is cut";
   if (fault === "silent") return "no answer";
   if (fault === "mute") return "no data";
-  if (fault === "certificate") return tls?.detail ?? fault;
+  if (fault === "certificate") return `the certificate ${CERTIFICATES[tls?.fault ?? ""] ?? "is not trusted"}`;
   return detail ?? fault;
 }
 

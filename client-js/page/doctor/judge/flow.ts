@@ -4,8 +4,11 @@ import type { Trial } from "../observations.js";
 
 /** Messages that came in one read make a group; so many of them in the usual group are no accident of timing. */
 const GROUP_MIN = 3;
-/** A block is at least so long, bytes; what comes in smaller groups is delayed rather than gathered. */
-const BLOCK_BYTES_MIN = 3_000;
+/**
+ * Whoever gathers bytes lets half of the messages wait for longer than this, milliseconds. What lets them wait for less goes by
+ * a clock: the 200 ms for which systems hold back a packet that is not full make groups of three.
+ */
+const BLOCK_WAIT_MS_MIN = 150;
 /** A usual delay above this is told, milliseconds. */
 const DELAY_MS_MIN = 90;
 
@@ -27,12 +30,12 @@ export function flow({ arrivals = [], size }: Trial): Flow {
   if (first === undefined || last === undefined || size === undefined) return LIVE;
   const usual = middle(arrivals.map(([, came]) => arrivals.filter(([, other]) => other === came).length)) ?? 1;
   if (arrivals.length >= GROUP_MIN && first[1] >= last[0]) return { kind: "held" };
-  const bytes = usual * size;
-  if (usual >= GROUP_MIN && bytes >= BLOCK_BYTES_MIN) return { kind: "blocks", bytes };
   const taken = arrivals.map(([written, came]) => Math.max(0, came - written));
   const least = Math.min(...taken);
   const lags = arrivals.map(([written, came]) => Math.max(0, came - written - least));
-  return (middle(lags) ?? 0) >= DELAY_MS_MIN ? { kind: "delayed", ms: Math.max(...lags) } : LIVE;
+  const wait = middle(lags) ?? 0;
+  if (usual >= GROUP_MIN && wait > BLOCK_WAIT_MS_MIN) return { kind: "blocks", bytes: usual * size };
+  return wait >= DELAY_MS_MIN ? { kind: "delayed", ms: Math.max(...lags) } : LIVE;
 }
 
 function middle(numbers: readonly number[]): number | undefined {

@@ -49,7 +49,7 @@ function certificates(path: Path, drafts: Draft[]): void {
   if (draft !== undefined) drafts.push(draft.failing(path.failing(({ fault }) => fault === "certificate")));
 }
 
-const CERTIFICATES = ["expired", "not-yet-valid", "wrong-name", "self-signed"];
+const CERTIFICATES = ["expired", "not-yet-valid", "wrong-name", "self-signed", "unfit"];
 
 /** A certificate's fault as a finding. */
 export function certificate(trial: Trial): Draft | undefined {
@@ -101,7 +101,7 @@ function answered(path: Path, { answer }: Trial): string | undefined {
   const { ours, status } = answer;
   if (found("realm")) return ours && status === 404 ? "probes-off" : ours ? undefined : "http-refused";
   if (found("root")) return "wrong-prefix";
-  if (ours) return status === 404 ? "not-a-realm" : undefined;
+  if (ours) return status !== 404 ? undefined : path.prefix === "" ? "realm-fault" : "prefix-kept";
   if (status >= 502 && status <= 504) return "realm-not-reached";
   return [401, 403, 405, 451].includes(status) ? "http-refused" : "not-a-realm";
 }

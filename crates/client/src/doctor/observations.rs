@@ -145,7 +145,7 @@ pub struct Certificate {
     /// `system` or `given`: whose root certificate it leads to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted: Option<String>,
-    /// `expired`, `not-yet-valid`, `wrong-name`, `self-signed` or `untrusted`.
+    /// `expired`, `not-yet-valid`, `wrong-name`, `self-signed`, `unfit` or `untrusted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
     /// The fault in words.

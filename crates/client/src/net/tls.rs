@@ -9,19 +9,28 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 use tokio_rustls::TlsConnector;
 
+use super::trust::Trust;
 use super::{Route, Stream};
 use crate::error::ConnectError;
 
-/// Trusts the system's roots (or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`), and these.
+/// Trusts the system's roots (or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`), and these certificates: as roots, and themselves.
 pub(super) fn config(roots: &[PathBuf]) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(ring::default_provider());
     let mut store = system_roots();
+    let mut named = Vec::new();
     for path in roots {
-        add(&mut store, path)?;
+        named.extend(add(&mut store, path)?);
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?;
-    let mut config = builder.with_root_certificates(store).with_no_client_auth();
+    let builder = if named.is_empty() {
+        builder.with_root_certificates(store)
+    } else {
+        let trust = Trust::new(store, named, &provider).map_err(|e| e.to_string())?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(trust))
+    };
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -33,14 +42,16 @@ pub(super) fn system_roots() -> RootCertStore {
     store
 }
 
-pub(super) fn add(store: &mut RootCertStore, path: &Path) -> Result<(), String> {
+/// Adds the certificates of a file, and gives them.
+pub(super) fn add(store: &mut RootCertStore, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; root certificates in PEM are needed", path.display());
-    let mut count = 0;
+    let mut added = Vec::new();
     for root in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
-        store.add(root.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
-        count += 1;
+        let root = root.map_err(|e| wrong(&e))?;
+        store.add(root.clone()).map_err(|e| wrong(&e))?;
+        added.push(root);
     }
-    if count == 0 { Err(wrong(&"holds no certificate")) } else { Ok(()) }
+    if added.is_empty() { Err(wrong(&"holds no certificate")) } else { Ok(added) }
 }
 
 /// Speaks TLS with `host` on a connection.
@@ -69,8 +80,28 @@ fn explain(error: &Error) -> String {
              check who is answering, and name its root certificate with --ca FILE"
                 .to_owned()
         }
+        Error::InvalidCertificate(e @ CertificateError::Other(_)) => format!(
+            "its certificate is none that a server may show: {}; have one made as docs/command-line.md says, or name this very \
+             one with --ca FILE",
+            words(e)
+        ),
         Error::InvalidCertificate(e) => format!("its certificate is not good: {e}; check the address and the server"),
         Error::InvalidMessage(_) => "what answers there does not speak TLS; use http:// or ws://, or another port".to_owned(),
         other => format!("the TLS handshake failed: {other}"),
+    }
+}
+
+/// What is wrong with a certificate, also where rustls has but a name for it.
+pub(super) fn words(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "it leads to no root that is trusted here".to_owned()
+        }
+        CertificateError::Other(other) => match other.to_string().as_str() {
+            "CaUsedAsEndEntity" => "it is an authority's (CA:TRUE)".to_owned(),
+            "UnsupportedCertVersion" => "it is of version 1 of X.509".to_owned(),
+            name => name.to_owned(),
+        },
+        other => other.to_string(),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -13,6 +12,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::trust::Trust;
 use super::{Route, Stream, tls};
 use crate::doctor::Certificate;
 use crate::error::ConnectError;
@@ -22,8 +22,8 @@ use crate::url::RealmUrl;
 #[derive(Debug)]
 pub(crate) struct Witness {
     provider: Arc<CryptoProvider>,
-    system: Option<Arc<WebPkiServerVerifier>>,
-    given: Option<Arc<WebPkiServerVerifier>>,
+    system: Option<Trust>,
+    given: Option<Trust>,
 }
 
 /// A connection whose certificate was looked at.
@@ -37,16 +37,14 @@ impl Witness {
     /// With the system's roots and those of a route.
     pub(crate) fn new(route: &Route) -> Result<Witness, String> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = |store: RootCertStore| {
-            let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider));
-            // There is none without a root: nobody is trusted then.
-            builder.build().ok()
-        };
         let mut roots = RootCertStore::empty();
+        let mut named = Vec::new();
         for path in route.roots() {
-            tls::add(&mut roots, path)?;
+            named.extend(tls::add(&mut roots, path)?);
         }
-        let (system, given) = (verifier(tls::system_roots()), verifier(roots));
+        // There is none without a root: nobody is trusted then.
+        let system = Trust::new(tls::system_roots(), Vec::new(), &provider).ok();
+        let given = Trust::new(roots, named, &provider).ok();
         Ok(Witness { provider, system, given })
     }
 
@@ -70,6 +68,7 @@ impl Witness {
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
         let stream = stream.map_err(|e| match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(Error::InvalidMessage(_)) => fault(NOT_TLS.to_owned()),
+            Some(Error::InvalidCertificate(error)) => fault(format!("of its certificate, {}", tls::words(error))),
             Some(error) => fault(error.to_string()),
             None => ConnectError::Broken { authority: authority.clone(), fault: e.to_string() },
         })?;
@@ -85,7 +84,7 @@ impl Witness {
     }
 
     /// What a client would say, and whose root the certificate leads to.
-    fn judge(&self, verify: impl Fn(&WebPkiServerVerifier) -> Result<ServerCertVerified, Error>) -> Verdict {
+    fn judge(&self, verify: impl Fn(&Trust) -> Result<ServerCertVerified, Error>) -> Verdict {
         let mut fault = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         for (verifier, whose) in [(&self.system, "system"), (&self.given, "given")] {
             let Some(verifier) = verifier else { continue };
@@ -208,7 +207,8 @@ fn explain(error: &CertificateError, shown: &Certificate) -> (&'static str, Opti
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ("wrong-name", Some(error.to_string()))
         }
-        _ if shown.issuer == shown.subject => ("self-signed", Some(error.to_string())),
-        _ => ("untrusted", Some(error.to_string())),
+        _ if shown.issuer == shown.subject => ("self-signed", Some(tls::words(error))),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => ("untrusted", Some(tls::words(error))),
+        _ => ("unfit", Some(tls::words(error))),
     }
 }

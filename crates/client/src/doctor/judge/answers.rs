@@ -8,8 +8,9 @@ use super::verdict::join;
 
 /// Messages that came in one read make a group; so many of them in the usual group are no accident of timing.
 const GROUP_MIN: usize = 3;
-/// A block is at least so long, bytes; what comes in smaller groups is delayed rather than gathered.
-const BLOCK_BYTES_MIN: u64 = 3_000;
+/// Whoever gathers bytes lets half of the messages wait for longer than this, milliseconds. What lets them wait for less goes by
+/// a clock: the 200 ms for which systems hold back a packet that is not full make groups of three.
+const BLOCK_WAIT_MS_MIN: u64 = 150;
 /// A usual delay above this is told, milliseconds.
 const DELAY_MS_MIN: u64 = 90;
 
@@ -48,7 +49,7 @@ pub(super) fn judge<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
 /// messages met does.
 pub(super) fn flow(trial: &Trial) -> Flow {
     let arrivals = &trial.arrivals;
-    let (Some((written_last, _)), Some((_, came_first)), Some(_)) = (arrivals.last(), arrivals.first(), trial.size)
+    let (Some((written_last, _)), Some((_, came_first)), Some(size)) = (arrivals.last(), arrivals.first(), trial.size)
     else {
         return Flow::Live;
     };
@@ -59,15 +60,12 @@ pub(super) fn flow(trial: &Trial) -> Flow {
     if arrivals.len() >= GROUP_MIN && came_first >= written_last {
         return Flow::Held;
     }
-    let bytes = usual as u64 * trial.size.unwrap_or_default();
-    if usual >= GROUP_MIN && bytes >= BLOCK_BYTES_MIN {
-        return Flow::Blocks { bytes };
-    }
     let least = arrivals.iter().map(|(written, came)| came.saturating_sub(*written)).min().unwrap_or_default();
     let mut lags: Vec<u64> = arrivals.iter().map(|(written, came)| came.saturating_sub(written + least)).collect();
     lags.sort_unstable();
     match lags.get(lags.len() / 2) {
-        Some(usual) if *usual >= DELAY_MS_MIN => Flow::Delayed { ms: lags.last().copied().unwrap_or_default() },
+        Some(wait) if usual >= GROUP_MIN && *wait > BLOCK_WAIT_MS_MIN => Flow::Blocks { bytes: usual as u64 * size },
+        Some(wait) if *wait >= DELAY_MS_MIN => Flow::Delayed { ms: lags.last().copied().unwrap_or_default() },
         _ => Flow::Live,
     }
 }
@@ -153,16 +151,17 @@ fn polls<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
     drafts.push(Draft::new("poll-cut", Some(trial)).failing(failing).with("seconds", trial.hold_s.unwrap_or_default()));
 }
 
+/// What silence ends. A certificate that is not good ends nothing: clients would not have come so far.
 fn idle<'a>(path: &Path<'a>, drafts: &mut Vec<Draft<'a>>) {
-    let dropped: Vec<_> = path.all("idle").filter(|trial| trial.fault.is_some()).collect();
-    let Some(first) = dropped.first() else { return };
-    let of = |kind: &str| dropped.iter().any(|trial| trial.kind.as_deref() == Some(kind));
-    let kinds = [("websocket", "WebSockets"), ("stream", "streams")];
-    let kinds = join(kinds.into_iter().filter(|(kind, _)| of(kind)).map(|(_, name)| name).collect());
-    let mut letters = kinds.chars();
-    let kinds = letters.next().map(|c| c.to_uppercase().chain(letters).collect::<String>()).unwrap_or_default();
-    let seconds = first.idle_s.unwrap_or_default();
-    drafts.push(Draft::new("idle-dropped", Some(first)).with("kinds", kinds).with("seconds", seconds));
+    for (kind, name, topic) in [("websocket", "WebSockets", "tunnel-timeout"), ("stream", "Streams", "timeout")] {
+        let dropped = |trial: &&Trial| {
+            trial.kind.as_deref() == Some(kind) && matches!(trial.fault.as_deref(), Some("cut" | "silent" | "mute"))
+        };
+        let Some(trial) = path.all("idle").find(dropped) else { continue };
+        let seconds = trial.idle_s.unwrap_or_default();
+        let draft = Draft::new("idle-dropped", Some(trial)).topic(topic);
+        drafts.push(draft.with("kinds", name).with("seconds", seconds));
+    }
 }
 
 /// Headers by which proxies are known even where it is not known what was sent.
@@ -242,8 +241,10 @@ mod tests {
         assert_eq!(flow(&in_reads), Flow::Held);
         let blocks = stream_of((0..36).map(|n| (n * 100, (n / 16 + 1) * 1_600)).collect());
         assert_eq!(flow(&blocks), Flow::Blocks { bytes: 16 * 1024 });
-        let delayed = stream_of((0..36).map(|n| (n * 100, n / 2 * 200 + 205)).collect());
-        assert!(matches!(flow(&delayed), Flow::Live | Flow::Delayed { .. }));
+        let delayed = stream_of((0..36).map(|n| (n * 100, n / 3 * 300 + 205)).collect());
+        assert_eq!(flow(&delayed), Flow::Delayed { ms: 200 });
+        let in_fours = stream_of((0..36).map(|n| (n * 100, n / 4 * 400 + 305)).collect());
+        assert_eq!(flow(&in_fours), Flow::Blocks { bytes: 4 * 1024 });
         assert_eq!(flow(&Trial::default()), Flow::Live);
     }
 }

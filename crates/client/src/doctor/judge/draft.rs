@@ -16,11 +16,13 @@ pub(super) struct Draft<'a> {
     pub(super) values: Vec<(&'static str, String)>,
     /// It is about another way than the clients'.
     pub(super) aside: bool,
+    /// Which of a product's lines mends it, where that is a closer one than the entry's.
+    pub(super) topic: Option<&'static str>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(code: &'static str, trial: Option<&'a Trial>) -> Draft<'a> {
-        Draft { code, transports: Vec::new(), trial, values: Vec::new(), aside: false }
+        Draft { code, transports: Vec::new(), trial, values: Vec::new(), aside: false, topic: None }
     }
 
     pub(super) fn failing(mut self, transports: Vec<&'static str>) -> Draft<'a> {
@@ -33,6 +35,12 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// Names a closer topic than the entry's; a product that has no line for it has one for the entry's.
+    pub(super) fn topic(mut self, topic: &'static str) -> Draft<'a> {
+        self.topic = Some(topic);
+        self
+    }
+
     pub(super) fn aside(mut self) -> Draft<'a> {
         self.aside = true;
         self
@@ -41,7 +49,8 @@ impl<'a> Draft<'a> {
     /// The finding in words.
     pub(super) fn finding(&self, path: &Path<'a>, entry: &'static Entry, severity: Severity) -> Finding {
         let product = if entry.own { self.trial.and_then(shown) } else { product(path, self.trial) };
-        let line = entry.topic.as_ref().and_then(|topic| product?.lines.get(topic));
+        let topics = self.topic.into_iter().chain(entry.topic.as_deref());
+        let line = product.and_then(|product| topics.into_iter().find_map(|topic| product.lines.get(topic)));
         Finding {
             code: &entry.code,
             severity,
@@ -94,7 +103,16 @@ pub(super) fn words(trial: &Trial) -> String {
         ("silent", ..) => "no answer".to_owned(),
         ("mute", ..) => "no data".to_owned(),
         ("certificate", ..) => {
-            trial.tls.as_ref().and_then(|tls| tls.detail.clone()).unwrap_or_else(|| fault.to_owned())
+            let fault = trial.tls.as_ref().and_then(|tls| tls.fault.as_deref()).unwrap_or_default();
+            let words = match fault {
+                "expired" => "has expired",
+                "not-yet-valid" => "is not valid yet",
+                "wrong-name" => "has another name",
+                "self-signed" => "is self-signed",
+                "unfit" => "is none for a server",
+                _ => "is not trusted",
+            };
+            format!("the certificate {words}")
         }
         (_, _, Some(detail)) => detail.clone(),
         _ => fault.to_owned(),

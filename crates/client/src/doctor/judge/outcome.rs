@@ -13,8 +13,9 @@ pub fn outcome(trial: &Trial) -> String {
         };
     }
     if trial.fault.is_some() {
-        let by = trial.answer.as_ref().filter(|answer| answer.ours).map_or("", |_| " by the realm");
-        return format!("{}{by}", words(trial));
+        let refused =
+            trial.fault.as_deref() == Some("answered") && trial.answer.as_ref().is_some_and(|answer| answer.ours);
+        return format!("{}{}", words(trial), if refused { " by the realm" } else { "" });
     }
     if trial.what == "http2" {
         return match trial.extended_connect {
@@ -29,5 +30,21 @@ pub fn outcome(trial: &Trial) -> String {
         Flow::Delayed { ms } => format!("works, up to {ms} ms late"),
         Flow::Blocks { bytes } => format!("blocks of {bytes} bytes"),
         Flow::Held => "held to the end".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::observations::Answer;
+    use super::*;
+
+    #[test]
+    fn the_realm_is_named_only_where_it_answered() {
+        let answer = Some(Answer { status: 200, ours: true, server: Some("nginx".to_owned()), ..Answer::default() });
+        let cut = Trial { fault: Some("cut".to_owned()), answer, ..Trial::default() };
+        assert_eq!(outcome(&cut), "the connection is cut");
+        let answer = Some(Answer { status: 404, ours: true, ..Answer::default() });
+        let refused = Trial { fault: Some("answered".to_owned()), answer, ..Trial::default() };
+        assert_eq!(outcome(&refused), "status 404 by the realm");
     }
 }

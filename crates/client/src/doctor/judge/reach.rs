@@ -63,6 +63,7 @@ pub(super) fn certificate(trial: &Trial) -> Option<Draft<'_>> {
         "not-yet-valid" => "certificate-not-yet-valid",
         "wrong-name" => "certificate-wrong-name",
         "self-signed" => "certificate-self-signed",
+        "unfit" => "certificate-unfit",
         _ => "certificate-untrusted",
     };
     let draft = Draft::new(code, Some(trial)).with("issuer", &tls.issuer).with("subject", &tls.subject);
@@ -119,7 +120,8 @@ fn answered(path: &Path<'_>, inspect: &Trial) -> Option<&'static str> {
         return Some("wrong-prefix");
     }
     match (answer.ours, answer.status) {
-        (true, 404) => Some("not-a-realm"),
+        (true, 404) if path.prefix.is_empty() => Some("realm-fault"),
+        (true, 404) => Some("prefix-kept"),
         (true, _) => None,
         (false, 502..=504) => Some("realm-not-reached"),
         (false, 401 | 403 | 405 | 451) => Some("http-refused"),
