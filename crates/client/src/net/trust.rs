@@ -1,6 +1,7 @@
 //! Whom a client trusts: roots, and the very certificates that were named to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
@@ -8,7 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 /// Judges certificates as webpki does, but for one thing: a server that shows the very certificate which was named is believed,
 /// as far as its names and times go, though it be an authority's. webpki knows what was named as a root only, and a root must
@@ -73,13 +74,14 @@ impl ServerCertVerifier for Trust {
 /// A certificate that is trusted for what it says of itself.
 fn itself(shown: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<ServerCertVerified, Error> {
     let (_, certificate) = X509Certificate::from_der(shown).map_err(|_| CertificateError::BadEncoding)?;
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let validity = certificate.validity();
-    if now < validity.not_before.timestamp() {
-        return Err(CertificateError::NotValidYet.into());
+    let seconds = |time: ASN1Time| Duration::from_secs(time.timestamp().try_into().unwrap_or_default());
+    let not_before = UnixTime::since_unix_epoch(seconds(certificate.validity().not_before));
+    let not_after = UnixTime::since_unix_epoch(seconds(certificate.validity().not_after));
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
     }
-    if now > validity.not_after.timestamp() {
-        return Err(CertificateError::Expired.into());
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
     }
     verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
     Ok(ServerCertVerified::assertion())
@@ -87,8 +89,6 @@ fn itself(shown: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
     use rustls::crypto::ring;
 
