@@ -81,8 +81,8 @@ fn explain(error: &Error) -> String {
                 .to_owned()
         }
         Error::InvalidCertificate(e @ CertificateError::Other(_)) => format!(
-            "its certificate is none that a server may show: {}; have one made as docs/command-line.md says, or name this very \
-             one with --ca FILE",
+            "its certificate is none that a server may show: {}; have one made as docs/command-line.md says, or, if you know it \
+             for your own, name this very one with --ca FILE",
             words(e)
         ),
         Error::InvalidCertificate(e) => format!("its certificate is not good: {e}; check the address and the server"),
