@@ -364,7 +364,7 @@ impl Committer {
             StoreError::Failed(text) if full => StoreError::Full(text),
             error => error,
         };
-        if let Err(e) = journal::repair(&disk::database_dir(settings), Some(number)) {
+        if let Err(e) = journal::repair(settings, Some(number)) {
             tracing::error!(error = ?e, "a failed commit cannot be cut off the journal yet");
         }
         self.removing = false;
@@ -379,7 +379,7 @@ impl Committer {
         drop(slot.take());
         if let Some(broken) = self.broken.take() {
             // Closing writes what fjall had still buffered, which may be the failed commit.
-            if let Err(e) = journal::repair(&disk::database_dir(&self.shared.settings), Some(broken.commit)) {
+            if let Err(e) = journal::repair(&self.shared.settings, Some(broken.commit)) {
                 tracing::error!(error = ?e, "a failed commit cannot be cut off the journal");
             }
         }

@@ -9,6 +9,7 @@ use fjall::config::{BlockSizePolicy, FilterPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use throughline_engine::store::StoreError;
 
+use crate::id::{self, StoreId};
 use crate::journal::{self, JournalError};
 use crate::rows::{FORMAT, FORMAT_KEY};
 use crate::settings::{OpenError, StoreSettings};
@@ -51,13 +52,15 @@ pub(crate) struct Disk {
     pub meta: Keyspace,
     pub events: Keyspace,
     pub windows: Keyspace,
+    pub id: StoreId,
 }
 
 impl Disk {
     /// Opens the database, creating it when there is none, after cutting off what `failed` or a crash left behind.
     pub(crate) fn open(settings: &StoreSettings, failed: Option<u64>) -> Result<Disk, OpenError> {
         let dir = &settings.dir;
-        journal::repair(&database_dir(settings), failed).map_err(|e| journal_error(dir, e))?;
+        journal::repair(settings, failed).map_err(|e| journal_error(dir, e))?;
+        let id = id::read_or_draw(dir).map_err(|e| io_error(dir, &dir.join(id::FILE), &e))?;
         let fail = |e: fjall::Error| open_error(dir, &e);
         let db = Database::builder(database_dir(settings))
             .cache_size(settings.cache_bytes)
@@ -78,7 +81,7 @@ impl Disk {
         };
         let events = db.keyspace("events", events).map_err(fail)?;
         let windows = db.keyspace("windows", small).map_err(fail)?;
-        Ok(Disk { db, meta, events, windows })
+        Ok(Disk { db, meta, events, windows, id })
     }
 }
 

@@ -228,7 +228,7 @@ impl<'a> Draft<'a> {
             let key = rows::window_key(*channel, *session, tail.ordinal);
             self.batch.insert(&self.disk.windows, key, tail.chunk.encode());
         }
-        self.batch.insert(meta, COMMIT_KEY, number.to_be_bytes());
+        self.batch.insert(meta, COMMIT_KEY, rows::encode_commit(number, &self.disk.id));
         self.batch.commit()?;
         Ok((self.counters, self.tails))
     }

@@ -3,7 +3,8 @@
 //! A power cut can leave the last commit in any state: cut short, or complete in length with pages missing in the
 //! middle. fjall cuts off the first and refuses to open on the second. A commit whose fdatasync failed is worse: it
 //! was answered as failed, and may be there all the same. Both are cut off here, and nothing else is: garbage that is
-//! followed by a whole commit was on disk before that commit, so it is damage and is reported.
+//! followed by a whole commit was on disk before that commit, so it is damage and is reported. A commit is one that carries
+//! the store's id: what else looks like one may be an event's data.
 //!
 //! A journal is a row of batches: start (tag 1, count, sequence number), items (tag 2) and clears (tag 4), end (tag 3,
 //! XXH3 of what lies between, trailer), all little-endian; behind the last one come zeros.
@@ -14,7 +15,10 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::rows::COMMIT_KEY;
+use crate::disk::database_dir;
+use crate::id::{self, StoreId};
+use crate::rows::{self, COMMIT_KEY};
+use crate::settings::StoreSettings;
 
 const TRAILER: &[u8; 4] = b"FJL\x03";
 const WINDOW_BYTES: usize = 256 * 1024;
@@ -35,15 +39,23 @@ pub(crate) enum JournalError {
 struct Batch {
     start: u64,
     end: u64,
-    /// The number of our commit that it is.
-    commit: Option<u64>,
+    /// The number of our commit that it is, and the id of its store.
+    commit: Option<(u64, Option<StoreId>)>,
 }
 
-/// Cuts torn tails off all journals in `dir`, and the commit `failed` where it is the last one of a journal.
+impl Batch {
+    fn store(&self) -> Option<StoreId> {
+        self.commit.and_then(|(_, id)| id)
+    }
+}
+
+/// Cuts torn tails off all journals of a store, and the commit `failed` where it is the last one of a journal.
 /// To be called while fjall does not write. Nothing happens when there is no database yet.
-pub(crate) fn repair(dir: &Path, failed: Option<u64>) -> Result<(), JournalError> {
-    for file in journals(dir).map_err(|e| JournalError::Io(dir.to_owned(), e))? {
-        repair_file(&file, failed)?;
+pub(crate) fn repair(settings: &StoreSettings, failed: Option<u64>) -> Result<(), JournalError> {
+    let id = id::read(&settings.dir).map_err(|e| JournalError::Io(settings.dir.join(id::FILE), e))?;
+    let dir = database_dir(settings);
+    for file in journals(&dir).map_err(|e| JournalError::Io(dir.clone(), e))? {
+        repair_file(&file, failed, id.as_ref())?;
     }
     Ok(())
 }
@@ -63,7 +75,7 @@ fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn repair_file(path: &Path, failed: Option<u64>) -> Result<(), JournalError> {
+fn repair_file(path: &Path, failed: Option<u64>, id: Option<&StoreId>) -> Result<(), JournalError> {
     let io_error = |e| JournalError::Io(path.to_owned(), e);
     let mut scanner = Scanner::open(path).map_err(io_error)?;
     let mut last = None;
@@ -72,11 +84,11 @@ fn repair_file(path: &Path, failed: Option<u64>) -> Result<(), JournalError> {
         end = batch.end;
         last = Some(batch);
     }
-    let tail = scanner.tail(end).map_err(io_error)?;
+    let tail = scanner.tail(end, id).map_err(io_error)?;
     if tail == Tail::Batches {
         return Err(JournalError::Damaged { file: path.to_owned(), offset: end });
     }
-    let undetermined = last.filter(|batch| failed.is_some() && batch.commit == failed);
+    let undetermined = last.filter(|batch| failed.is_some() && batch.commit.map(|(number, _)| number) == failed);
     if let Some(batch) = &undetermined {
         tracing::warn!(journal = %path.display(), commit = failed, "cutting off a commit that had failed");
         return truncate(path, batch.start).map_err(io_error);
@@ -160,7 +172,7 @@ impl Scanner {
                 return Ok(None);
             }
             hasher.update(&self.scratch);
-            commit = commit.or(commit_number(&self.scratch));
+            commit = commit.or(commit_of(&self.scratch));
         }
         let Some([3, end @ ..]) = self.array::<13>()? else { return Ok(None) };
         let (sum, trailer) = end.split_at(8);
@@ -188,8 +200,8 @@ impl Scanner {
         }
     }
 
-    /// Looks behind `end` for whole batches: each one but the first follows a trailer.
-    fn tail(&mut self, end: u64) -> io::Result<Tail> {
+    /// Looks behind `end` for whole batches of the store `id`, of any when it has none: each one but the first follows a trailer.
+    fn tail(&mut self, end: u64, id: Option<&StoreId>) -> io::Result<Tail> {
         let mut tail = Tail::Zeros;
         let mut at = end;
         loop {
@@ -202,7 +214,8 @@ impl Scanner {
                 tail = Tail::Garbage;
                 let window = std::mem::take(&mut self.scratch);
                 for (i, _) in window.windows(4).enumerate().filter(|(_, w)| w == TRAILER) {
-                    if self.batch(at + i as u64 + 4)?.is_some() {
+                    let found = self.batch(at + i as u64 + 4)?;
+                    if found.is_some_and(|batch| id.is_none() || batch.store().as_ref() == id) {
                         return Ok(Tail::Batches);
                     }
                 }
@@ -224,9 +237,9 @@ fn item_lengths(head: &[u8; ITEM_HEAD]) -> (u16, u32) {
     (u16::from_le_bytes([k0, k1]), u32::from_le_bytes([v0, v1, v2, v3]))
 }
 
-fn commit_number(item: &[u8]) -> Option<u64> {
+fn commit_of(item: &[u8]) -> Option<(u64, Option<StoreId>)> {
     let (_, body) = item.split_at_checked(ITEM_HEAD)?;
-    body.strip_prefix(COMMIT_KEY)?.try_into().map(u64::from_be_bytes).ok()
+    rows::decode_commit(body.strip_prefix(COMMIT_KEY)?).ok()
 }
 
 #[cfg(test)]
@@ -239,8 +252,8 @@ mod tests {
     use throughline_wire::event::{Body, Data, Eid, Epoch, Event, SessionId};
 
     use super::*;
-    use crate::disk::{Disk, database_dir};
-    use crate::{FjallStore, StoreSettings, recovery};
+    use crate::disk::Disk;
+    use crate::{FjallStore, recovery};
 
     fn append(store: &FjallStore, eid: u64) {
         let (to, from) = channel();
@@ -273,7 +286,7 @@ mod tests {
         let (commit, ..) = state(None);
         assert_eq!(state(Some(commit - 1)), (commit, 2, 2, 2));
         assert_eq!(state(Some(commit)), (commit - 1, 1, 1, 1));
-        repair(&database_dir(&settings), None).unwrap();
+        repair(&settings, None).unwrap();
         let store = FjallStore::open(settings.clone(), 0).unwrap();
         append(&store, 3);
         let eids = store.read(1, Eid::NONE, 9, 999).unwrap().iter().map(|e| e.eid.0).collect::<Vec<_>>();

@@ -10,6 +10,7 @@ mod codec;
 mod committer;
 mod disk;
 mod draft;
+mod id;
 mod journal;
 mod progress;
 mod queue;

@@ -37,7 +37,7 @@ fn load_state(disk: &Disk) -> Result<State, StoreError> {
     }
     let commit = match disk.meta.get(COMMIT_KEY).map_err(fail)? {
         None => 0,
-        Some(row) => row.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| bad(BadRow("commit number")))?,
+        Some(row) => rows::decode_commit(&row).map_err(bad)?.0,
     };
     Ok(State { counters, deleted, commit })
 }

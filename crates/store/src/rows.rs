@@ -8,13 +8,30 @@ use throughline_engine::types::{ChannelAttributes, ChannelKind};
 use throughline_wire::event::{Eid, Epoch, SessionId};
 
 use crate::codec::{BadRow, Reader, put_varint, utf8};
+use crate::id::StoreId;
 
 /// Version of everything in these keyspaces. Another one is refused at opening.
 pub(crate) const FORMAT: u32 = 1;
 /// Key in `meta`: the format.
 pub(crate) const FORMAT_KEY: &[u8] = b"format";
-/// Key in `meta`, in every commit: the commit's number, by which it is found again in the journal.
+/// Key in `meta`, in every commit: the commit's number and the store's id, by which it is found again in the journal. Old rows
+/// have the number alone.
 pub(crate) const COMMIT_KEY: &[u8] = b"throughline commit";
+
+pub(crate) fn encode_commit(number: u64, id: &StoreId) -> [u8; 24] {
+    let mut row = [0; 24];
+    let (a, b) = row.split_at_mut(8);
+    a.copy_from_slice(&number.to_be_bytes());
+    b.copy_from_slice(id);
+    row
+}
+
+pub(crate) fn decode_commit(row: &[u8]) -> Result<(u64, Option<StoreId>), BadRow> {
+    let mut reader = Reader::new(row);
+    let number = u64::from_be_bytes(reader.array()?);
+    let id = if reader.is_empty() { None } else { Some(reader.array()?) };
+    if reader.is_empty() { Ok((number, id)) } else { Err(BadRow("a commit's row is too long")) }
+}
 
 /// What rows of `meta` hold of a channel; the first byte of their key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +202,7 @@ mod tests {
             let _ = Counters::decode(&row);
             let _ = split_window_key(&row);
             let _ = eid_of_key(&row);
+            let _ = decode_commit(&row);
             let _ = channel_of_meta_key(&row);
             if let Ok(record) = decode_channel(1, &row) {
                 prop_assert!(record.name.len() <= row.len());
@@ -200,5 +218,11 @@ mod tests {
         let key = window_key(3, SessionId(4), 5);
         assert_eq!(split_window_key(&key), Ok((3, SessionId(4), 5)));
         assert_eq!(channel_of_meta_key(&meta_key(Meta::Counters, 77)), Ok(77));
+    }
+
+    #[test]
+    fn commits_come_back_also_those_without_an_id() {
+        assert_eq!(decode_commit(&encode_commit(7, &[9; 16])), Ok((7, Some([9; 16]))));
+        assert_eq!(decode_commit(&7_u64.to_be_bytes()), Ok((7, None)));
     }
 }

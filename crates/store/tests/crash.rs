@@ -162,12 +162,17 @@ struct Killed {
 
 impl Killed {
     fn new() -> Killed {
+        Killed::with(vec![7; 20_000])
+    }
+
+    /// With these data in event 20.
+    fn with(data: Vec<u8>) -> Killed {
         let live = tempfile::tempdir().unwrap();
         let store = open(live.path());
         store.put_channel(&record(1)).unwrap();
         fill(&store, 1, 1..=19);
         let (_, start) = journal(live.path());
-        append(&store, 1, event(20, Data::bytes(vec![7; 20_000]))).unwrap();
+        append(&store, 1, event(20, Data::bytes(data))).unwrap();
         let (_, end) = journal(live.path());
         // A copy of the files of an open store is what a kill leaves.
         let dir = tempfile::tempdir().unwrap();
@@ -245,18 +250,35 @@ fn a_torn_last_commit_is_left_out_and_the_others_stay() {
 }
 
 #[test]
-fn damage_before_the_last_commit_is_reported_and_nothing_is_cut() {
-    let killed = Killed::new();
+fn an_event_that_looks_like_a_commit_is_none() {
+    // The end of a batch, then a whole one without items: its sum is that of nothing.
+    let forged = [&b"FJL\x03"[..], &[1], &[0; 12], &[3], &0x2d06_8005_38d3_94c2_u64.to_le_bytes(), b"FJL\x03"].concat();
+    let killed = Killed::with([&[7; 100][..], &forged, &[7; 20_000]].concat());
     let (dir, path) = killed.copy();
-    let at = killed.start - 60;
-    let before = bytes_at(&path, at, 1)[0];
-    write_at(&path, at, &[before ^ 1]);
-    let length = std::fs::metadata(&path).unwrap().len();
-    let refused = FjallStore::open(settings(dir.path()), NOW).unwrap_err();
-    assert!(matches!(&refused, OpenError::Corrupt(at, text) if at == dir.path() && text.contains("jnl")), "{refused}");
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
-    write_at(&path, at, &[before]);
-    opens_with(dir.path(), 20, "repaired");
+    write_at(&path, killed.end - 1, &[0]);
+    opens_with(dir.path(), 19, "torn");
+}
+
+/// In one that was written before there were ids of stores, too.
+#[test]
+fn damage_before_the_last_commit_is_reported_and_nothing_is_cut() {
+    for with_id in [true, false] {
+        let killed = Killed::new();
+        let (dir, path) = killed.copy();
+        if !with_id {
+            std::fs::remove_file(dir.path().join("id")).unwrap();
+        }
+        let at = killed.start - 60;
+        let before = bytes_at(&path, at, 1)[0];
+        write_at(&path, at, &[before ^ 1]);
+        let length = std::fs::metadata(&path).unwrap().len();
+        let refused = FjallStore::open(settings(dir.path()), NOW).unwrap_err();
+        let named = matches!(&refused, OpenError::Corrupt(at, text) if at == dir.path() && text.contains("jnl"));
+        assert!(named, "{refused}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+        write_at(&path, at, &[before]);
+        opens_with(dir.path(), 20, "repaired");
+    }
 }
 
 #[test]
