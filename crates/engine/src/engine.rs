@@ -127,6 +127,10 @@ impl Engine {
         now: u64,
     ) -> Result<(), OpenError> {
         let StoredChannel { mut record, first, last, events, bytes, windows } = stored;
+        let mut changed = self.shared.settings.restored;
+        if changed {
+            record.epoch = lock(&self.admin).epoch(now);
+        }
         let wanted = configured.iter().find(|(name, _)| **name == *record.name).map(|(_, attributes)| *attributes);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != record.attributes) {
             if wanted.kind != record.attributes.kind {
@@ -136,6 +140,9 @@ impl Engine {
             let name = || record.name.to_string();
             error::check_attributes(&wanted).map_err(|fault| OpenError::Channel { name: name(), fault })?;
             record.attributes = wanted;
+            changed = true;
+        }
+        if changed {
             self.shared.store.put_channel(&record).map_err(OpenError::Store)?;
         }
         let settings = &self.shared.settings;

@@ -7,6 +7,9 @@ use crate::types::{ChannelAttributes, ChannelKind};
 pub struct Settings {
     /// Create channels on first use, with `defaults`. Default true.
     pub auto_create: bool,
+    /// The disk holds an older state than clients may know, from a backup: every channel on it begins a new epoch, so that none of them
+    /// takes an EID that is given out again for one it has had. Default false.
+    pub restored: bool,
     /// Attributes of channels that are created on first use. Default: reliable, 10,000 events, 64 MiB, no time to live.
     pub defaults: ChannelAttributes,
     /// Events that a `transient`, `persistent` or `mixed` channel holds in memory for its readers. Default 1,024.
@@ -38,6 +41,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             auto_create: true,
+            restored: false,
             defaults: ChannelAttributes {
                 kind: ChannelKind::Reliable,
                 capacity: Some(10_000),

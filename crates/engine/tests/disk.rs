@@ -11,7 +11,7 @@ use throughline_engine::ChannelKind::{Mixed, Persistent, Reliable};
 use throughline_engine::store::{Store, StoreError};
 use throughline_engine::{ChannelAttributes, Origin, Publish, Published, Settings};
 use throughline_wire::event::Eid;
-use throughline_wire::message::{ErrorCode, From};
+use throughline_wire::message::{ErrorCode, From, GapReason};
 
 fn accepted(eid: u64) -> Outcome {
     Ok(Published { eid: Eid(eid), duplicate: false })
@@ -42,6 +42,26 @@ fn a_repetition_is_answered_with_the_first_eid() {
         assert_eq!(follow(&channel, 0, 0), [(None, vec![1, 2])], "{kind}");
         assert_eq!((realm.engine.totals().published, realm.engine.totals().duplicates), (2, 1));
     }
+}
+
+#[test]
+fn a_restored_disk_tells_those_who_were_further() {
+    let mut realm = Realm::new();
+    let channel = realm.create("c", attributes(Persistent));
+    realm.put(&channel, text("a"), 0);
+    let known = channel.epoch();
+    realm.settings.restored = true;
+    let realm = realm.restart();
+    let channel = realm.engine.channel("c").unwrap();
+    assert_ne!(channel.epoch(), known);
+    // Given out again, for another event.
+    realm.put(&channel, text("b"), 0);
+    let position = channel.position(From::After { after: Eid(2), epoch: known }, 0).unwrap();
+    assert_eq!((position.cursor, position.gap.map(|gap| gap.reason)), (Eid(0), Some(GapReason::Epoch)));
+    let mut realm = realm;
+    realm.settings.restored = false;
+    let epoch = channel.epoch();
+    assert_eq!(realm.restart().engine.channel("c").unwrap().epoch(), epoch, "it is kept");
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl Config {
             );
         }
         self.check_shares(reader);
+        self.check_listener(reader);
         for entry in reader.channels() {
             let Some(channel) = self.configured_channel(reader, entry) else { continue };
             if self.configured.iter().any(|other| other.name == channel.name) {
@@ -106,6 +107,16 @@ impl Config {
                 );
                 reader.fault(place, text);
             }
+        }
+    }
+
+    fn check_listener(&self, reader: &mut Reader<'_>) {
+        let listen = &self.listen;
+        if !listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+            let text = format!(
+                "listen = {listen:?}: expected HOST:PORT, as 127.0.0.1:9000 (this machine) or 0.0.0.0:9000 (all networks)"
+            );
+            reader.fault(reader.place("listen"), text);
         }
     }
 
@@ -138,6 +149,7 @@ impl Config {
     pub fn engine_settings(&self) -> throughline_engine::Settings {
         throughline_engine::Settings {
             auto_create: self.auto_create,
+            restored: self.restored,
             defaults: self.channel_defaults.attributes(),
             publish_memory_ms: self.store.publish_memory_ms,
             publish_memory_bytes_max: self.limits.publish_memory_bytes_max,

@@ -194,7 +194,9 @@ fn health(context: &Context) -> Response<Body> {
         false => (StatusCode::OK, "ok"),
         true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
-    answer::json(status, format!("{{\"status\":\"{word}\"}}"))
+    // A realm whose disk is full still delivers, so nobody should be sent elsewhere for that.
+    let store = if context.metrics.store_is_full() { ",\"store\":\"full\"" } else { "" };
+    answer::json(status, format!("{{\"status\":\"{word}\"{store}}}"))
 }
 
 async fn metrics(context: &Context) -> Result<Response<Body>, Fault> {

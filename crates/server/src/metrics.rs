@@ -362,6 +362,11 @@ impl Metrics {
         self.store.watch()
     }
 
+    /// Whether the store refuses events for want of room.
+    pub(crate) fn store_is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
     /// Counts a read that the store did not do.
     pub(crate) fn read_failed(&self) {
         self.store.reads_failed.inc();

@@ -9,15 +9,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use fjall::PersistMode;
 use throughline_engine::store::StoreError;
 use throughline_wire::event::{Eid, SessionId};
 
+use crate::answer::{Answer, To, answer};
 use crate::disk::{self, Disk, store_error};
 use crate::draft::{Draft, Tails};
 use crate::journal;
 use crate::progress::{Progress, Watch};
-use crate::queue::{Command, Reply};
+use crate::queue::Command;
+use crate::reclaim::{self, Garbage};
 use crate::recovery;
 use crate::store::Shared;
 
@@ -27,50 +28,13 @@ const REMOVALS_MAX: usize = 4096;
 const TAILS_MAX: usize = 16_384;
 /// Event time between two attempts to open the database anew, milliseconds.
 const RETRY_MS: u64 = 1000;
-/// Free bytes without which opening anew is not tried.
-const REOPEN_BYTES_MIN: u64 = 1024 * 1024;
+/// Free bytes without which nothing is written, not even what makes room, and opening anew is not tried.
+const REMOVAL_BYTES_MIN: u64 = 1024 * 1024;
+/// Between two looks at a full disk while nobody asks for anything.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// fjall itself waits, without an end when its workers have failed, at 4 sealed memtables and at 30 runs.
 const SEALED_MEMTABLES_MAX: usize = 2;
 const L0_TABLES_MAX: usize = 24;
-const THROTTLE: Duration = Duration::from_millis(2);
-
-type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
-/// Someone to be told of the outcome, and the outcome where it does not depend on the commit.
-struct Answer {
-    to: To,
-    refused: Option<StoreError>,
-}
-
-enum To {
-    Append(Done),
-    Caller(Reply),
-}
-
-impl Answer {
-    /// An event that the commit holds.
-    fn is_event(&self) -> bool {
-        self.refused.is_none() && matches!(self.to, To::Append(_))
-    }
-
-    fn tell(self, outcome: &Result<(), StoreError>, watch: &mut Watch) {
-        let outcome = self.refused.map_or_else(|| outcome.clone(), Err);
-        if let Err(error) = &outcome {
-            watch(Progress::Failed(error));
-        }
-        self.to.tell(outcome);
-    }
-}
-
-impl To {
-    fn tell(self, outcome: Result<(), StoreError>) {
-        match self {
-            To::Append(done) => done(outcome),
-            // A caller that has gone needs no answer.
-            To::Caller(reply) => drop(reply.send(outcome)),
-        }
-    }
-}
 
 /// What may be written now.
 enum Gate {
@@ -87,11 +51,13 @@ struct Removed {
     swept: usize,
     /// Windows that were looked at.
     forgotten: usize,
+    /// Bytes of events that are no more.
+    bytes: u64,
 }
 
-/// A commit failed, and the database has not been opened since.
+/// A commit or a compaction failed, and the database has not been opened since.
 struct Broken {
-    commit: u64,
+    commit: Option<u64>,
     error: StoreError,
     /// Event time of the last attempt to open it anew.
     tried: Option<u64>,
@@ -109,6 +75,9 @@ pub(crate) struct Committer {
     stopped: bool,
     /// Removals are waiting and can go on.
     removing: bool,
+    garbage: Garbage,
+    /// Events are refused for want of room, and that was told.
+    full: bool,
     watch: Watch,
 }
 
@@ -125,6 +94,8 @@ impl Committer {
             broken: None,
             stopped: false,
             removing,
+            garbage: Garbage::unknown(),
+            full: false,
             watch,
         }
     }
@@ -132,7 +103,13 @@ impl Committer {
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let (events, bytes) = (shared.settings.commit_events_max, shared.settings.commit_bytes_max);
-        while let Some(commands) = shared.queue.take(!self.removing, events, bytes) {
+        loop {
+            let patience = match (self.removing, self.full) {
+                (true, _) => Some(Duration::ZERO),
+                (false, true) => Some(FULL_PAUSE),
+                (false, false) => None,
+            };
+            let Some(commands) = shared.queue.take(patience, events, bytes) else { break };
             self.turn(commands);
         }
         self.close();
@@ -147,9 +124,12 @@ impl Committer {
             }
         };
         self.note_trims(&commands);
-        if !commands.is_empty() || (self.removing && stop.is_none()) {
+        if !commands.is_empty() || ((self.removing || self.full) && stop.is_none()) {
             let gate = self.gate(&commands);
             self.commit(commands, &gate);
+            if !self.removing && stop.is_none() {
+                self.reclaim();
+            }
         }
         if let Some(reply) = stop {
             self.close();
@@ -178,18 +158,71 @@ impl Committer {
         }
         let settings = &self.shared.settings;
         let min = settings.free_bytes_min;
-        match disk::free_bytes(&settings.dir) {
-            Ok(free) if free >= min => Gate::Open,
-            Ok(free) if free >= min / 4 => Gate::Removals(self.full(free)),
-            Ok(free) => Gate::Shut(self.full(free)),
-            Err(e) => Gate::Shut(StoreError::Failed(format!("{}: {e}", settings.dir.display()))),
+        let free = match disk::free_bytes(&settings.dir) {
+            Ok(free) => free,
+            Err(e) => return Gate::Shut(StoreError::Failed(format!("{}: {e}", settings.dir.display()))),
+        };
+        self.tell_room(free < min, free);
+        if free >= min {
+            Gate::Open
+        } else if free >= min.min(REMOVAL_BYTES_MIN) {
+            Gate::Removals(self.lacking(free))
+        } else {
+            Gate::Shut(self.lacking(free))
         }
     }
 
-    fn full(&self, free: u64) -> StoreError {
+    fn lacking(&self, free: u64) -> StoreError {
         let settings = &self.shared.settings;
         let (dir, min) = (settings.dir.display(), settings.free_bytes_min);
         StoreError::Full(format!("{free} bytes are free for {dir}, free_bytes_min is {min}"))
+    }
+
+    /// Says when events begin to be refused for want of room, and when they are taken again.
+    fn tell_room(&mut self, full: bool, free: u64) {
+        if self.full == full {
+            return;
+        }
+        self.full = full;
+        let (dir, min) = (self.shared.settings.dir.display(), self.shared.settings.free_bytes_min);
+        if full {
+            tracing::warn!(
+                "the disk is full: {free} bytes are free for {dir}, store.free_bytes_min is {min}; no event is kept on disk \
+                 until channels are deleted or other files removed"
+            );
+        } else {
+            tracing::info!("the disk has room again: {free} bytes are free for {dir}; events are kept");
+        }
+        (self.watch)(Progress::Full(full));
+    }
+
+    /// Gives the room of what was removed back to a disk that lacks it.
+    fn reclaim(&mut self) {
+        if !self.full || self.stopped || self.broken.is_some() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let dir = shared.settings.dir.display();
+        let Ok(free) = disk::free_bytes(&shared.settings.dir) else { return };
+        let compacted = {
+            let slot = shared.disk.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(disk) = slot.as_ref() else { return };
+            if !self.garbage.is_due(disk, &shared.counters(), free, &dir) {
+                return;
+            }
+            reclaim::compact(disk)
+        };
+        let error = compacted.err().map(|e| store_error(&format!("giving room back in {dir}"), &e));
+        let failed = error.is_some();
+        let error = error.unwrap_or_else(|| StoreError::Failed("the store is opened anew".to_owned()));
+        self.broken = Some(Broken { commit: None, error, tried: None });
+        if failed {
+            tracing::error!("the room of removed events in {dir} could not be given back");
+        } else if self.reopen(None, true).is_none() {
+            self.garbage = Garbage::default();
+            // Told at once when there is room again.
+            drop(self.gate(&[]));
+        }
     }
 
     /// Opens a broken database anew if it is time to. Returns why it is still broken.
@@ -206,23 +239,30 @@ impl Committer {
             return Some(broken.error.clone());
         }
         broken.tried = now.or(broken.tried);
-        let needed = settings.free_bytes_min.max(REOPEN_BYTES_MIN);
+        let failed = broken.commit;
+        // Who deletes makes room.
+        let removal = commands.iter().any(|c| matches!(c, Command::DeleteChannel(..)));
+        let needed = if removal { REMOVAL_BYTES_MIN } else { settings.free_bytes_min.max(REMOVAL_BYTES_MIN) };
         match disk::free_bytes(&settings.dir) {
             Ok(free) if free < needed => {
+                self.tell_room(true, free);
                 return Some(StoreError::Full(format!("{free} bytes are free, {needed} are needed to go on")));
             }
             _ => {}
         }
-        let failed = broken.commit;
-        self.reopen(failed)
+        self.reopen(failed, false)
     }
 
-    fn reopen(&mut self, failed: u64) -> Option<StoreError> {
+    /// Opens the database anew, with another journal if `sealed` says so: fjall then writes what the old one holds to tables,
+    /// and removes it.
+    fn reopen(&mut self, failed: Option<u64>, sealed: bool) -> Option<StoreError> {
         let shared = Arc::clone(&self.shared);
         // Readers are kept out, because fjall's files can be opened only after its last user has gone.
         let mut slot = shared.disk.write().unwrap_or_else(PoisonError::into_inner);
         drop(slot.take());
-        let opened = Disk::open(&shared.settings, Some(failed))
+        let sealing = if sealed { disk::seal_journal(&shared.settings) } else { Ok(()) };
+        let opened = sealing
+            .and_then(|()| Disk::open(&shared.settings, failed))
             .and_then(|disk| recovery::load(&shared.settings, &disk).map(|state| (disk, state)));
         match opened {
             Ok((disk, state)) => {
@@ -232,7 +272,9 @@ impl Committer {
                 self.deleted = state.deleted.into();
                 self.tails.clear();
                 self.broken = None;
-                tracing::info!(dir = %shared.settings.dir.display(), "the store works again");
+                if !sealed {
+                    tracing::info!(dir = %shared.settings.dir.display(), "the store works again");
+                }
                 None
             }
             Err(e) => {
@@ -283,7 +325,7 @@ impl Committer {
             let refused = draft_command(&mut draft, &command, gate, &mut deleted).err();
             answers.extend(answer(command, refused));
         }
-        let removed = match self.draft_removals(&mut draft) {
+        let mut removed = match self.draft_removals(&mut draft) {
             Ok(removed) => removed,
             Err(error) => {
                 tracing::error!(%error, "old events cannot be removed");
@@ -293,6 +335,7 @@ impl Committer {
                 Removed::default()
             }
         };
+        removed.bytes = draft.removed;
         if draft.is_empty() {
             drop(draft);
             self.after_removals(removed, deleted);
@@ -304,6 +347,7 @@ impl Committer {
         match written {
             Ok((counters, tails)) => {
                 self.commit = number;
+                self.garbage.add(removed.bytes);
                 shared.update_counters(counters);
                 self.keep_tails(tails, &deleted);
                 self.after_removals(removed, deleted);
@@ -331,7 +375,7 @@ impl Committer {
         for (channel, session, time) in self.forgotten.iter().take(forgotten) {
             draft.forget(*channel, *session, time.saturating_add(1))?;
         }
-        Ok(Removed { swept, forgotten })
+        Ok(Removed { swept, forgotten, bytes: 0 })
     }
 
     fn after_removals(&mut self, removed: Removed, deleted: Vec<u32>) {
@@ -358,8 +402,8 @@ impl Committer {
     fn fail(&mut self, number: u64, e: &fjall::Error) -> StoreError {
         let settings = &self.shared.settings;
         let what = format!("writing to {}", settings.dir.display());
-        let full =
-            disk::free_bytes(&settings.dir).is_ok_and(|free| free < settings.free_bytes_min.max(REOPEN_BYTES_MIN));
+        let free = disk::free_bytes(&settings.dir).unwrap_or(u64::MAX);
+        let full = free < settings.free_bytes_min.max(REMOVAL_BYTES_MIN);
         let error = match store_error(&what, e) {
             StoreError::Failed(text) if full => StoreError::Full(text),
             error => error,
@@ -368,7 +412,10 @@ impl Committer {
             tracing::error!(error = ?e, "a failed commit cannot be cut off the journal yet");
         }
         self.removing = false;
-        self.broken = Some(Broken { commit: number, error: error.clone(), tried: None });
+        self.broken = Some(Broken { commit: Some(number), error: error.clone(), tried: None });
+        if matches!(error, StoreError::Full(_)) {
+            self.tell_room(true, free);
+        }
         error
     }
 
@@ -379,7 +426,7 @@ impl Committer {
         drop(slot.take());
         if let Some(broken) = self.broken.take() {
             // Closing writes what fjall had still buffered, which may be the failed commit.
-            if let Err(e) = journal::repair(&self.shared.settings, Some(broken.commit)) {
+            if let Err(e) = journal::repair(&self.shared.settings, broken.commit) {
                 tracing::error!(error = ?e, "a failed commit cannot be cut off the journal");
             }
         }
@@ -392,7 +439,7 @@ impl Drop for Committer {
         self.stopped = true;
         self.shared.ended.store(true, Ordering::Release);
         self.shared.queue.quit();
-        while let Some(commands) = self.shared.queue.take(false, usize::MAX, usize::MAX) {
+        while let Some(commands) = self.shared.queue.take(Some(Duration::ZERO), usize::MAX, usize::MAX) {
             let error = StoreError::Failed("the store has ended".to_owned());
             self.tell(commands.into_iter().filter_map(|c| answer(c, Some(error.clone()))).collect(), &Ok(()));
         }
@@ -424,26 +471,9 @@ fn draft_command(
     Ok(())
 }
 
-fn answer(command: Command, refused: Option<StoreError>) -> Option<Answer> {
-    let to = match command {
-        Command::Append(append) => To::Append(append.done),
-        Command::PutChannel(_, reply)
-        | Command::DeleteChannel(_, reply)
-        | Command::Forget(_, _, reply)
-        | Command::Stop(reply) => To::Caller(reply),
-        Command::Trim(..) | Command::Drop(..) => return None,
-    };
-    Some(Answer { to, refused })
-}
-
 /// Waits for fjall's workers when they are behind.
 fn throttle(disk: &Disk) -> Result<(), fjall::Error> {
     let behind =
         |k: &fjall::Keyspace| k.sealed_memtable_count() > SEALED_MEMTABLES_MAX || k.l0_table_count() > L0_TABLES_MAX;
-    while [&disk.events, &disk.meta, &disk.windows].into_iter().any(behind) {
-        // Fails when the workers have.
-        disk.db.persist(PersistMode::Buffer)?;
-        std::thread::sleep(THROTTLE);
-    }
-    Ok(())
+    disk.wait_while(|| [&disk.events, &disk.meta, &disk.windows].into_iter().any(behind))
 }

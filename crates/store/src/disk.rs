@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fjall::config::{BlockSizePolicy, FilterPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -19,6 +20,8 @@ const DATABASE: &str = "fjall";
 const JOURNAL_BYTES_MIN: u64 = 64 * 1024 * 1024;
 const SMALL_MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
 const EVENT_BLOCK_BYTES: u32 = 16 * 1024;
+/// Between two looks at what fjall's workers have done.
+const WORKERS_PAUSE: Duration = Duration::from_millis(2);
 
 /// fjall's directory inside the store's.
 pub(crate) fn database_dir(settings: &StoreSettings) -> PathBuf {
@@ -83,6 +86,23 @@ impl Disk {
         let windows = db.keyspace("windows", small).map_err(fail)?;
         Ok(Disk { db, meta, events, windows, id })
     }
+}
+
+impl Disk {
+    /// Waits for fjall's workers as long as `behind` says so.
+    pub(crate) fn wait_while(&self, behind: impl Fn() -> bool) -> Result<(), fjall::Error> {
+        while behind() {
+            // Fails when the workers have.
+            self.db.persist(PersistMode::Buffer)?;
+            std::thread::sleep(WORKERS_PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// Begins another journal for the database that is opened next.
+pub(crate) fn seal_journal(settings: &StoreSettings) -> Result<(), OpenError> {
+    journal::seal(&database_dir(settings)).map_err(|e| journal_error(&settings.dir, e))
 }
 
 fn check_format(dir: &Path, db: &Database, meta: &Keyspace) -> Result<(), OpenError> {

@@ -49,6 +49,8 @@ pub(crate) struct Draft<'a> {
     /// New counters; `None` for channels deleted by this commit.
     pub counters: HashMap<u32, Option<Counters>>,
     pub tails: Tails,
+    /// Bytes of events that this commit removes, those of deleted channels among them.
+    pub removed: u64,
     row: Vec<u8>,
 }
 
@@ -62,6 +64,7 @@ impl<'a> Draft<'a> {
             committed_tails,
             counters: HashMap::new(),
             tails: Tails::new(),
+            removed: 0,
             row: Vec::new(),
         }
     }
@@ -137,9 +140,8 @@ impl<'a> Draft<'a> {
 
     /// Makes a channel disappear; [`Draft::sweep`] removes what it held. False when there is none.
     pub(crate) fn delete_channel(&mut self, number: u32) -> bool {
-        if self.counters(number).is_none() {
-            return false;
-        }
+        let Some(counters) = self.counters(number) else { return false };
+        self.removed += counters.bytes;
         self.batch.remove(&self.disk.meta, rows::meta_key(Meta::Channel, number));
         self.batch.remove(&self.disk.meta, rows::meta_key(Meta::Counters, number));
         self.batch.insert(&self.disk.meta, rows::meta_key(Meta::Deleted, number), []);
@@ -169,7 +171,9 @@ impl<'a> Draft<'a> {
             }
             left -= 1;
             counters.events = counters.events.saturating_sub(1);
-            counters.bytes = counters.bytes.saturating_sub(record::weight(&value).map_err(bad)?);
+            let weight = record::weight(&value).map_err(bad)?;
+            counters.bytes = counters.bytes.saturating_sub(weight);
+            self.removed += weight;
             self.batch.remove(&self.disk.events, key);
         }
         counters.first = first.filter(|_| counters.events > 0).unwrap_or(Eid::NONE);

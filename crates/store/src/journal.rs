@@ -60,6 +60,17 @@ pub(crate) fn repair(settings: &StoreSettings, failed: Option<u64>) -> Result<()
     Ok(())
 }
 
+/// Begins an empty journal behind the others, so that fjall, which writes to the last one, writes no more to them and removes
+/// them once their rows are in tables. To be called while fjall has none open.
+pub(crate) fn seal(dir: &Path) -> Result<(), JournalError> {
+    let io_error = |e| JournalError::Io(dir.to_owned(), e);
+    let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let last = journals(dir).map_err(io_error)?.iter().filter_map(number).max();
+    let next = dir.join(format!("{}.jnl", last.map_or(0, |last| last + 1)));
+    File::create_new(next).and_then(|file| file.sync_all()).map_err(io_error)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error)
+}
+
 fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -6,6 +6,7 @@
 //! - [`FjallStore`]: the store; [`StoreSettings`], [`OpenError`]: how it is opened
 //! - [`Progress`]: what its thread tells of its commits
 
+mod answer;
 mod codec;
 mod committer;
 mod disk;
@@ -14,6 +15,7 @@ mod id;
 mod journal;
 mod progress;
 mod queue;
+mod reclaim;
 mod record;
 mod recovery;
 mod rows;

@@ -16,6 +16,8 @@ pub enum Progress<'a> {
     },
     /// A write was refused or has failed; who asked for it is told next.
     Failed(&'a StoreError),
+    /// The disk has become full, and events are refused; or no longer.
+    Full(bool),
 }
 
 /// Whom the store tells, on its own thread, which it keeps waiting.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use throughline_engine::store::{Append, ChannelRecord, StoreError};
 use throughline_wire::event::{Eid, SessionId};
@@ -63,12 +64,17 @@ impl Queue {
     }
 
     /// Takes what is there, in order, up to `events` appends and until their weight reaches `bytes`. Waits for something
-    /// to be there if `wait` says so. `None` when the queue has ended.
-    pub(crate) fn take(&self, wait: bool, events: usize, bytes: usize) -> Option<Vec<Command>> {
+    /// to be there, about `patience` at most where that is given. `None` when the queue has ended.
+    pub(crate) fn take(&self, patience: Option<Duration>, events: usize, bytes: usize) -> Option<Vec<Command>> {
         let mut queued = self.lock();
-        while wait && queued.commands.is_empty() && !queued.quit {
-            queued = self.wake.wait(queued).unwrap_or_else(PoisonError::into_inner);
-        }
+        let idle = |queued: &mut Queued| queued.commands.is_empty() && !queued.quit;
+        queued = match patience {
+            None => self.wake.wait_while(queued, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) if patience.is_zero() => queued,
+            Some(patience) => {
+                self.wake.wait_timeout_while(queued, patience, idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
         if queued.quit && queued.commands.is_empty() {
             return None;
         }

@@ -9,7 +9,7 @@ pub struct StoreSettings {
     /// Directory of the store; created when missing. One realm at a time can have it open.
     pub dir: PathBuf,
     /// Bytes that have to be free on the disk for an event to be accepted. Default 64 MiB, which is what compaction
-    /// and removal of old events need to go on; a quarter of it is kept for removals alone.
+    /// and removal of old events need to go on. Channels are deleted and events removed while 1 MiB is free.
     pub free_bytes_min: u64,
     /// Bytes of blocks cached in memory. Default 32 MiB.
     pub cache_bytes: u64,

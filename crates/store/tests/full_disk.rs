@@ -8,11 +8,12 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::*;
 use throughline_engine::store::{Store, StoreError};
-use throughline_store::{FjallStore, StoreSettings};
+use throughline_store::{FjallStore, Progress, StoreSettings};
 use throughline_wire::event::{Body, Data, Eid, Event};
 
 const MIB: u64 = 1024 * 1024;
@@ -115,6 +116,69 @@ fn with_too_little_free_nothing_is_written() {
     kept.drain(..10);
     drop(store);
     assert_eq!(eids(&FjallStore::open(settings, NOW).unwrap(), 1), kept);
+}
+
+/// Fills the disk with a channel until it is full, and gives what it says of itself from then on.
+fn filled(disk: &SmallDisk) -> (Arc<FjallStore>, Receiver<bool>) {
+    let (to, told) = std::sync::mpsc::channel();
+    let watch = move |progress: Progress<'_>| {
+        if let Progress::Full(full) = progress {
+            let _ = to.send(full);
+        }
+    };
+    let settings = StoreSettings { free_bytes_min: 64 * MIB, ..StoreSettings::new(disk.path()) };
+    let store = FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap();
+    for number in [1, 2] {
+        store.put_channel(&record(number)).unwrap();
+        append(&store, number, text(1)).unwrap();
+    }
+    let million = |eid| event(eid, Data::bytes(vec![eid as u8; 1_000_000]));
+    let full = (2..).find_map(|eid| append(&store, 1, million(eid)).err()).unwrap();
+    assert!(matches!(full, StoreError::Full(_)), "{full}");
+    assert_eq!(told.recv(), Ok(true));
+    (store, told)
+}
+
+#[test]
+fn a_deleted_channel_leaves_its_room_to_others() {
+    let disk = SmallDisk::new(80);
+    let (store, told) = filled(&disk);
+    assert!(free(disk.dir.path()) < 64 * MIB);
+    store.delete_channel(1).unwrap();
+    assert_eq!(told.recv(), Ok(false));
+    let free = free(disk.dir.path());
+    assert!(free > 78 * MIB, "{free} bytes are free");
+    append(&store, 2, text(2)).unwrap();
+    drop(store);
+    assert_eq!(eids(&open(&disk.path()), 2), [1, 2]);
+}
+
+#[test]
+fn removed_events_leave_their_room_to_others() {
+    let disk = SmallDisk::new(80);
+    let (store, told) = filled(&disk);
+    store.trim(1, Eid(6));
+    assert_eq!(told.recv(), Ok(false));
+    let kept = eids(&store, 1);
+    assert_eq!(kept.first(), Some(&7));
+    append(&store, 2, text(2)).unwrap();
+    drop(store);
+    assert_eq!(eids(&open(&disk.path()), 1), kept);
+}
+
+#[test]
+fn on_a_full_disk_channels_can_be_deleted() {
+    let disk = SmallDisk::new(80);
+    let (store, told) = filled(&disk);
+    disk.occupy(3 * MIB);
+    store.delete_channel(1).unwrap();
+    // Not even now is enough free, but what was removed is.
+    while free(disk.dir.path()) < 18 * MIB {
+        store.delete_channel(9).unwrap();
+    }
+    disk.release();
+    assert_eq!(told.recv(), Ok(false));
+    append(&store, 2, text(2)).unwrap();
 }
 
 #[test]

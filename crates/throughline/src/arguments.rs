@@ -128,6 +128,10 @@ pub(crate) struct Serve {
     /// Directory of the on-disk store; created when missing [default: ./data]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) data: Option<String>,
+    /// The data come from a backup (docs/operations.md): tell clients that channels on disk have a new history. For the first
+    /// start after restoring only
+    #[arg(long)]
+    pub(crate) restored: bool,
     /// Configuration file (TOML); --listen and --data go before what it says
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

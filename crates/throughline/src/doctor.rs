@@ -26,8 +26,8 @@ pub(crate) async fn run(url: &RealmUrl, arguments: Doctor) -> Result<(), Failure
     progress.finish_and_clear();
     let judgement = doctor::judge(&observations);
     let text = if arguments.json { as_json(&observations, &judgement)? } else { as_text(&observations, &judgement) };
-    output::print(text.trim_end()).map_err(Failure::output)?;
-    if judgement.works { Ok(()) } else { Err(Failure::Failed(judgement.verdict)) }
+    let printed = output::print(text.trim_end()).map_err(Failure::output);
+    if judgement.works { printed } else { Err(Failure::Failed(judgement.verdict)) }
 }
 
 /// What is under way, if a person reads standard error.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use throughline_client::{PublishError, PublishFault, Published, RealmUrl, Receipt, ReplyError, Session};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::arguments::Publish;
@@ -37,10 +38,10 @@ pub(crate) async fn run(url: &RealmUrl, arguments: Publish) -> Result<(), Failur
     progress.finish_and_clear();
     let Work { acknowledged, failed, .. } = work;
     session.close().await;
-    output::print(acknowledged).map_err(Failure::output)?;
+    let printed = output::print(acknowledged).map_err(Failure::output);
     match failed {
         Some(text) => Err(Failure::Failed(format!("{text} ({acknowledged} acknowledged)"))),
-        None => Ok(()),
+        None => printed,
     }
 }
 
@@ -103,6 +104,8 @@ impl Work {
     /// Publishes until the input ends or Ctrl-C, and everything read is answered.
     async fn run(&mut self, input: mpsc::Receiver<Batch>) {
         let mut input = Some(input);
+        // One for the whole time, so that no Ctrl-C is lost between two waits.
+        let mut interrupts = signal(SignalKind::interrupt()).ok();
         loop {
             if self.failed.is_some() {
                 input = None;
@@ -111,17 +114,13 @@ impl Work {
             }
             if self.refused.is_empty() {
                 self.queue();
-            } else if self.queued.is_empty() {
-                tokio::time::sleep(RETRY_PAUSE).await;
-                self.refused.append(&mut self.backlog);
-                std::mem::swap(&mut self.refused, &mut self.backlog);
-                continue;
             }
             let idle = self.backlog.is_empty() && self.queued.is_empty() && self.refused.is_empty();
             if idle && input.is_none() {
                 return;
             }
             let reading = self.backlog.is_empty() && self.refused.is_empty();
+            let pausing = self.queued.is_empty() && !self.refused.is_empty();
             tokio::select! {
                 answer = front(&mut self.queued) => self.answered(answer),
                 batch = next(&mut input), if reading => match batch {
@@ -129,8 +128,12 @@ impl Work {
                     Some(Err(text)) => self.failed = Some(text),
                     None => input = None,
                 },
-                interrupt = tokio::signal::ctrl_c() => {
-                    if input.is_none() || interrupt.is_err() {
+                () = tokio::time::sleep(RETRY_PAUSE), if pausing => {
+                    self.refused.append(&mut self.backlog);
+                    std::mem::swap(&mut self.refused, &mut self.backlog);
+                }
+                () = interrupt(&mut interrupts) => {
+                    if input.is_none() {
                         let text = "interrupted before all lines were acknowledged";
                         self.failed = Some(text.to_owned());
                         return;
@@ -200,6 +203,15 @@ fn is_retryable(error: &ReplyError) -> bool {
 async fn front(queued: &mut VecDeque<(Line, Receipt)>) -> Result<Published, PublishFault> {
     match queued.front_mut() {
         Some((_, receipt)) => receipt.await,
+        None => pending().await,
+    }
+}
+
+async fn interrupt(interrupts: &mut Option<Signal>) {
+    match interrupts {
+        Some(interrupts) => {
+            interrupts.recv().await;
+        }
         None => pending().await,
     }
 }

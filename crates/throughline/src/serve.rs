@@ -8,7 +8,8 @@ use crate::arguments::Serve;
 use crate::failure::Failure;
 
 pub(crate) fn run(arguments: &Serve) -> Result<(), Failure> {
-    let config = configuration(arguments)?;
+    let mut config = configuration(arguments)?;
+    config.restored = arguments.restored;
     log(config.log);
     throughline_server::run(config).map_err(Failure::failed)
 }
@@ -40,7 +41,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let config = Some(file.path().to_owned());
-        configuration(&Serve { listen: listen.map(str::to_owned), data: None, config })
+        configuration(&Serve { listen: listen.map(str::to_owned), data: None, restored: false, config })
     }
 
     #[test]
@@ -55,7 +56,7 @@ mod tests {
     fn a_bad_file_is_a_usage_error_that_names_the_place() {
         let Err(Failure::Usage(text)) = loaded("listn = 1", None) else { panic!("accepted") };
         assert!(text.contains("listn"), "{text}");
-        let missing = Serve { listen: None, data: None, config: Some("/no/such/file.toml".into()) };
+        let missing = Serve { listen: None, data: None, restored: false, config: Some("/no/such/file.toml".into()) };
         let Err(Failure::Usage(text)) = configuration(&missing) else { panic!("accepted") };
         assert!(text.contains("/no/such/file.toml"), "{text}");
     }

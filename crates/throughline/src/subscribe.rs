@@ -1,6 +1,9 @@
 //! `throughline subscribe`.
 
+use std::time::Duration;
+
 use throughline_client::{Delivery, Gap, GapReason, RealmUrl, Session, Subscription};
+use tokio::sync::oneshot;
 
 use crate::arguments::Subscribe;
 use crate::failure::Failure;
@@ -9,6 +12,8 @@ use crate::talk::{self, Guide, Narrator};
 
 /// Events that may wait for the output; many, so that a large replay is decoded while it is printed.
 const BUFFER_EVENTS_MAX: usize = 50_000;
+/// Time after Ctrl-C for an orderly end.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(url: &RealmUrl, arguments: Subscribe) -> Result<(), Failure> {
     let mut options = arguments.way.options(url);
@@ -17,14 +22,33 @@ pub(crate) async fn run(url: &RealmUrl, arguments: Subscribe) -> Result<(), Fail
     let narrator = Narrator::start(&session, |line| talk::say(format_args!("{line}")));
     let guide = Guide::start(&session, format!("receiving {}", arguments.channel));
     let mut subscription = session.subscribe(&arguments.channel, arguments.from).map_err(Failure::failed)?;
+    let interrupted = interrupted();
     let outcome = tokio::select! {
         outcome = follow(&mut subscription, &arguments) => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = interrupted => Ok(()),
     };
     drop((narrator, guide));
     drop(subscription);
     session.close().await;
     outcome
+}
+
+/// Becomes ready at Ctrl-C. When this end cannot wait for that, since nobody takes the output, the program ends.
+fn interrupted() -> oneshot::Receiver<()> {
+    let (to, from) = oneshot::channel();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        // Received by nobody when the subscription has just ended.
+        let _ = to.send(());
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = tokio::time::sleep(END_PATIENCE) => {}
+        }
+        std::process::exit(0);
+    });
+    from
 }
 
 async fn follow(subscription: &mut Subscription, arguments: &Subscribe) -> Result<(), Failure> {

@@ -2,6 +2,9 @@
 
 mod realm;
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use realm::Realm;
 
 #[test]
@@ -16,6 +19,31 @@ fn what_is_published_is_printed() {
     let json = realm.ok("subscribe c --from 2 --count 1 --json");
     assert!(json.starts_with("{\"eid\":\"2\",\"time\":"), "{json}");
     assert!(json.ends_with(",\"tag\":\"t\",\"properties\":{\"n\":1.5},\"data\":\"two\\nlines\"}\n"), "{json}");
+}
+
+#[test]
+fn a_failure_is_a_failure_though_nobody_reads() {
+    let realm = Realm::start();
+    let mut command = realm.command("publish c --lines --persistent");
+    let mut publisher = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+    drop(publisher.stdout.take());
+    let mut input = publisher.stdin.take().expect("its input");
+    // The default channel keeps nothing on disk.
+    input.write_all(b"line\n").expect("taken");
+    drop(input);
+    assert_eq!(publisher.wait().expect("its end").code(), Some(1));
+}
+
+#[test]
+fn ctrl_c_ends_a_subscription_whose_output_nobody_takes() {
+    let realm = Realm::start();
+    realm.ok("channel create c --type reliable");
+    let lines = format!("{}\n", "x".repeat(1000)).repeat(2000);
+    realm.fed("publish c --lines", lines.as_bytes());
+    let mut subscriber = realm.start_command("subscribe c --from all");
+    assert_eq!(subscriber.line().len(), 1000);
+    subscriber.interrupt();
+    assert!(subscriber.child.wait().expect("its end").success());
 }
 
 #[test]

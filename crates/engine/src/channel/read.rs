@@ -51,7 +51,11 @@ impl Channel {
     }
 
     fn beyond(&self, eid: Eid, head: Eid) -> ReplyError {
-        let message = format!("event {eid} of channel {:?} was never given out; its last one is {head}", self.name);
+        let message = format!(
+            "event {eid} of channel {:?} was never given out; its last one is {head}. If the realm was started on a restored backup, \
+             start it once with --restored; then subscribe without a position, or from one up to {head}",
+            self.name
+        );
         ReplyError::limit(ErrorCode::BadPosition, message, head.0)
     }
 

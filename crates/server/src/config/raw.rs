@@ -147,6 +147,7 @@ fn is_table(path: &str) -> bool {
 fn unknown(place: &str, path: &str) -> String {
     let paths = SETTINGS.iter().map(|setting| setting.path).chain(["channel"]);
     let hint = match nearest(path, paths) {
+        Some("channel") => "each channel is a [[channel]], in two pairs of brackets".to_owned(),
         Some(path) => format!("did you mean {path:?}?"),
         None => "docs/configuration.md lists all settings".to_owned(),
     };

@@ -93,6 +93,8 @@ macro_rules! settings {
             $($(#[doc = $doc])+ pub $field: $type,)+
             $($(#[doc = $group_doc])+ pub $group: $Group,)+
             pub(super) configured: Vec<super::ConfiguredChannel>,
+            /// The store comes from a backup: every channel on it begins a new epoch. Said by a flag alone, for one start.
+            pub restored: bool,
         }
 
         $(
@@ -116,7 +118,7 @@ macro_rules! settings {
             pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
                 $(let $field = reader.setting(stringify!($field));)+
                 $(let $group = $Group::read(reader);)+
-                Some(Config { $($field: $field?,)+ $($group: $group?,)+ configured: Vec::new() })
+                Some(Config { $($field: $field?,)+ $($group: $group?,)+ configured: Vec::new(), restored: false })
             }
         }
 

@@ -133,6 +133,14 @@ const FAULTS: &[(&str, &str)] = &[
         "[[channel]]\nname = \"a\"\ntype = \"durable\"",
         "realm.toml line 3: type = \"durable\": expected one of \"transient\", \"reliable\", \"persistent\", \"mixed\"",
     ),
+    (
+        "[channel]\nname = \"a\"",
+        "realm.toml line 1: unknown setting \"channel\"; each channel is a [[channel]], in two pairs of brackets",
+    ),
+    (
+        "listen = \"9000\"",
+        "realm.toml line 1: listen = \"9000\": expected HOST:PORT, as 127.0.0.1:9000 (this machine) or 0.0.0.0:9000 (all networks)",
+    ),
     ("[[channel]]\nname = \"a\"\n[[channel]]\nname = \"a\"", "realm.toml line 3: channel \"a\" is configured twice"),
     ("channel = [1]", "realm.toml line 1: \"channel\" is a list of tables: write [[channel]] and name = \"...\""),
 ];

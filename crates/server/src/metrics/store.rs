@@ -1,5 +1,6 @@
 //! What is counted of the disk: once for each commit, and for each error.
 
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use throughline_engine::store::StoreError;
@@ -18,6 +19,8 @@ pub(super) struct StoreNumbers {
     full: Counter,
     writes_failed: Counter,
     pub(super) reads_failed: Counter,
+    /// 1 while events are refused for want of room.
+    without_room: Gauge,
 }
 
 impl StoreNumbers {
@@ -35,13 +38,21 @@ impl StoreNumbers {
             full,
             writes_failed,
             reads_failed,
+            without_room: Gauge::default(),
         };
+        let help = "1 while events are refused because the disk lacks room, otherwise 0";
+        registry.register("store_full", help, numbers.without_room.clone());
         let help = "Time of the commits that reached the disk";
         registry.register_with_unit("store_commit", help, Unit::Seconds, numbers.commit_seconds.clone());
         registry.register("store_commit_events", "Events in these commits", numbers.commit_events.clone());
         let help = "Time from the acceptance of a commit's first event until it was on disk";
         registry.register_with_unit("store_latency", help, Unit::Seconds, numbers.latency_seconds.clone());
         numbers
+    }
+
+    /// Whether events are refused for want of room.
+    pub(super) fn is_full(&self) -> bool {
+        self.without_room.get() != 0
     }
 
     /// Counts what a store tells.
@@ -58,6 +69,9 @@ impl StoreNumbers {
             }
             Progress::Failed(StoreError::Full(_)) => numbers.full.inc(),
             Progress::Failed(StoreError::Failed(_)) => numbers.writes_failed.inc(),
+            Progress::Full(full) => {
+                numbers.without_room.set(i64::from(full));
+            }
         }
     }
 }

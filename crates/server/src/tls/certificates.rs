@@ -68,6 +68,11 @@ impl Certificates {
             return Err(failed(text));
         }
         if settings.certificates.is_empty() && !settings.self_signed {
+            if !settings.plain {
+                let text = "tls.plain = false, but there are no certificates, and without them only plain HTTP is spoken; set \
+                            tls.certificates and tls.keys, or tls.self_signed = true for development";
+                return Err(failed(text.to_owned()));
+            }
             return Ok(None);
         }
         let self_signed = settings.self_signed.then(|| Path::new(&config.data).join(SELF_SIGNED));
@@ -240,4 +245,20 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(text.as_bytes())?;
     fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_certificates_plain_http_cannot_be_refused() {
+        let load = |text: &str| {
+            let config = Config::load(Some(("realm.toml", text)), &[]).unwrap();
+            Certificates::load(&config).map(|certificates| certificates.is_some()).map_err(|fault| fault.to_string())
+        };
+        assert_eq!(load(""), Ok(false));
+        let fault = load("[tls]\nplain = false").unwrap_err();
+        assert!(fault.contains("set tls.certificates and tls.keys"), "{fault}");
+    }
 }

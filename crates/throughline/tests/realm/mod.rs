@@ -118,6 +118,12 @@ impl Running {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
+    /// Does what Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let id = self.child.0.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+
     /// Ends its input, and waits; true when it succeeded, and what else it printed.
     pub(crate) fn end(mut self) -> (bool, String) {
         drop(self.input.take());

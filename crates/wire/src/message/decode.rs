@@ -2,6 +2,7 @@
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -168,7 +169,7 @@ impl ClientMessage {
     /// Decodes one whole message.
     pub fn decode(carriage: Carriage<'_>) -> Result<ClientMessage, DecodeError> {
         let (json, payload) = split(carriage)?;
-        let raw: RawClient<'_> = parse(json)?;
+        let raw: RawClient<'_> = parse(json).map_err(|fault| misfit(json).unwrap_or(fault))?;
         if payload.is_some() && raw.kind != "publish" {
             return Err(malformed(format!("{:?} came as a binary message; only publish may", raw.kind)));
         }
@@ -192,6 +193,26 @@ impl ClientMessage {
             kind => Err(malformed(format!("unknown message type {kind:?}"))),
         }
     }
+}
+
+/// A publish that can be answered, since its id can be read, and has another member of a wrong JSON type.
+fn misfit(json: &[u8]) -> Option<DecodeError> {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(json).ok()?;
+    let text = |raw: &RawValue| serde_json::from_str::<Option<String>>(raw.get()).err();
+    if members.get("type")?.get() != "\"publish\"" {
+        return None;
+    }
+    let id = serde_json::from_str(members.get("id")?.get()).ok().filter(|id| (1..=SAFE_INTEGER_MAX).contains(id))?;
+    let fault = members.iter().find_map(|(name, raw)| {
+        let fault = match &**name {
+            "channel" | "data" | "base64" | "tag" => text(raw),
+            "ttl" => serde_json::from_str::<Option<u64>>(raw.get()).err(),
+            "persistent" => serde_json::from_str::<Option<bool>>(raw.get()).err(),
+            _ => None,
+        };
+        fault.map(|fault| format!("member {name:?}: {fault}"))
+    });
+    Some(refuse(id, ErrorCode::BadEvent, fault?))
 }
 
 fn refuse(id: u64, code: ErrorCode, message: impl Into<String>) -> DecodeError {
