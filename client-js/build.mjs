@@ -1,7 +1,8 @@
 // Writes the files that the server embeds; the same sources give the same bytes.
-import { copyFile, mkdir } from "node:fs/promises";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const assets = process.env.ASSETS ?? here("../crates/server/assets");
@@ -25,23 +26,26 @@ const common = {
   logLevel: "warning",
 };
 
+/** Bundles one script, and shortens it further than esbuild does. */
+async function script(name, entry, format, options) {
+  const { outputFiles } = await build({ ...common, ...options, entryPoints: [entry], format, write: false });
+  const { code } = await minify(outputFiles[0].text, { module: format === "esm", ecma: 2022, compress: { passes: 3 }, format: { comments: false } });
+  await writeFile(`${assets}/${name}`, `${code}\n`);
+}
+
+// A classic script has no address of its own to ask for.
+const classic = { logOverride: { "empty-import-meta": "silent" } };
+
 await mkdir(assets, { recursive: true });
 await Promise.all([
-  build({ ...common, entryPoints: ["src/index.ts"], format: "esm", outfile: `${assets}/throughline.js` }),
-  build({ ...common, entryPoints: ["src/websocket-only.ts"], format: "esm", outfile: `${assets}/throughline-websocket.js` }),
-  build({
-    ...common,
-    entryPoints: ["src/iife.ts"],
-    format: "iife",
-    globalName: "Throughline",
-    logOverride: { "empty-import-meta": "silent" },
-    outfile: `${assets}/throughline.iife.js`,
-  }),
-  build({ ...common, entryPoints: ["src/shared/index.ts"], format: "esm", outfile: `${assets}/throughline-shared.js` }),
-  build({ ...common, entryPoints: ["src/shared/worker.ts"], format: "iife", logOverride: { "empty-import-meta": "silent" }, outfile: `${assets}/throughline-worker.js` }),
-  build({ ...common, entryPoints: ["page/page.ts"], format: "esm", outfile: `${assets}/page.js` }),
+  script("throughline.js", "src/index.ts", "esm"),
+  script("throughline-websocket.js", "src/websocket-only.ts", "esm"),
+  script("throughline.iife.js", "src/iife.ts", "iife", { ...classic, globalName: "Throughline" }),
+  script("throughline-shared.js", "src/shared/index.ts", "esm"),
+  script("throughline-worker.js", "src/shared/worker.ts", "iife", classic),
+  script("page.js", "page/page.ts", "esm"),
   // What the doctor saw is written down under the names that docs/doctor.md has.
-  build({ ...common, mangleProps: undefined, entryPoints: ["page/doctor/view.ts"], format: "esm", outfile: `${assets}/doctor.js` }),
+  script("doctor.js", "page/doctor/view.ts", "esm", { mangleProps: undefined }),
   build({ ...common, entryPoints: ["page/page.css"], outfile: `${assets}/page.css` }),
   copyFile(here("page/index.html"), `${assets}/index.html`),
 ]);
