@@ -29,7 +29,7 @@ const common = {
 /** Bundles one script, and shortens it further than esbuild does. */
 async function script(name, entry, format, options) {
   const { outputFiles } = await build({ ...common, ...options, entryPoints: [entry], format, write: false });
-  const { code } = await minify(outputFiles[0].text, { module: format === "esm", ecma: 2022, compress: { passes: 3 }, format: { comments: false } });
+  const { code } = await minify(outputFiles[0].text, { module: format === "esm", ecma: 2022, compress: { passes: 3, sequences: false }, format: { comments: false } });
   await writeFile(`${assets}/${name}`, `${code}\n`);
 }
 

@@ -21,6 +21,8 @@ export function baseUrl(url: string | URL | undefined, place: Place): URL {
   }
   let parsed: URL;
   try {
+    // As a string every object would be an address relative to the page.
+    if (typeof ((url as Partial<URL> | null)?.href ?? url) !== "string") throw url;
     parsed = new URL(url, place.page);
   } catch {
     throw bad(`"${String(url)}" is no address: expected one such as https://host/prefix`);

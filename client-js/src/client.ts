@@ -6,8 +6,7 @@ import { type Environment, type Links, browser } from "./environment.js";
 import { ThroughlineError } from "./errors.js";
 import { ThroughlineEvent } from "./event.js";
 import type { PathFailure } from "./failure.js";
-import { type Eid, type Limits, body } from "./messages.js";
-import type { Properties } from "./properties.js";
+import { type Eid, type Limits, type PublishOptions, body, checkText } from "./messages.js";
 import { type Output, SessionCore, type State, type Sub } from "./session.js";
 import { type Callback, type Gap, type SubscribeOptions, Subscription } from "./subscription.js";
 import type { TransportName } from "./transports/transport.js";
@@ -25,16 +24,6 @@ export interface SessionOptions {
   readonly queueEventsMax?: number | undefined;
   /** Bytes of their data, default 16 MiB. */
   readonly queueBytesMax?: number | undefined;
-}
-
-export interface PublishOptions {
-  /** At most 255 bytes. */
-  readonly tag?: string | undefined;
-  readonly properties?: Properties | undefined;
-  /** Milliseconds; may only shorten the channel's. */
-  readonly ttl?: number | undefined;
-  /** Keep this event on disk; channels of type `mixed` only. */
-  readonly persistent?: boolean | undefined;
 }
 
 export interface Published {
@@ -93,6 +82,7 @@ interface Waiter {
 }
 
 const FLUSH_MS = 5_000;
+const CLIENT_BYTES_MAX = 64;
 
 /** A conversation with a realm. It outlives its links: nothing is lost and nothing comes twice when one breaks. */
 export class Session extends Emitter<SessionEvents> {
@@ -113,14 +103,15 @@ export class Session extends Emitter<SessionEvents> {
 
   /**
    * Begins to connect. `url` is the realm's address with its prefix, if any; without it the realm is where this
-   * library's script, or else the page, came from. Throws `bad_address`.
+   * library's script, or else the page, came from. Throws `bad_address` and `bad_option`.
    */
   constructor(url?: string | URL, options: SessionOptions = {}, environment: Environment = browser()) {
     super();
+    const { client = "throughline.js", transports, openTimeoutMs, credentials = false } = options ?? {};
+    checkText("bad_option", "client", client, CLIENT_BYTES_MAX);
     this.#environment = environment;
     this.#base = baseUrl(url, environment.place);
-    this.#core = new SessionCore({ ...options, client: options.client ?? "throughline.js", random: environment.random }, environment.now());
-    const { transports, openTimeoutMs, credentials = false } = options;
+    this.#core = new SessionCore({ ...options, client, random: environment.random }, environment.now());
     this.#links = environment.parts.links({
       environment,
       base: this.#base,
@@ -183,6 +174,10 @@ export class Session extends Emitter<SessionEvents> {
   subscribe(channel: string, first?: Callback | SubscribeOptions, second?: SubscribeOptions): Subscription {
     const callback = typeof first === "function" ? first : undefined;
     const options = (typeof first === "function" ? second : first) ?? {};
+    // A callback that is none would be taken for options, which have a default for everything.
+    if (typeof options !== "object" || (callback === undefined && second !== undefined)) {
+      throw new ThroughlineError("bad_option", "subscribe: expected a function, or options, or both");
+    }
     const sub = this.#core.subscribe(channel, options.from ?? "new");
     const act = (call: () => void) => (): void => {
       call();
@@ -207,8 +202,7 @@ export class Session extends Emitter<SessionEvents> {
    */
   async publish(channel: string, data: string | Uint8Array | ArrayBuffer, options: PublishOptions = {}): Promise<Published> {
     if (this.#closing) throw new ThroughlineError("closed", "the session is closed: make a new one");
-    const { tag, properties, ttl, persistent } = options;
-    const key = this.#core.publish(channel, body(data, tag, properties, ttl), persistent);
+    const key = this.#core.publish(channel, body(data, options ?? {}), options?.persistent);
     const answer = new Promise<Published>((resolve, reject) => this.#waiters.set(key, { resolve, reject }));
     this.#pump();
     return answer;
@@ -331,7 +325,7 @@ export class Session extends Emitter<SessionEvents> {
   /** Keeps a timer that is due early enough: every message moves the deadline, and moving timers costs. */
   #arm(): void {
     const due = Math.min(this.#core.deadline(), this.#links.deadline());
-    if (this.#timer !== undefined && this.#timer.at <= due) return;
+    if (this.#timer !== undefined && this.#timer.at <= due && due < Infinity) return;
     this.#timer?.cancel();
     this.#timer = undefined;
     if (due === Infinity) return;

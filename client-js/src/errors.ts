@@ -17,8 +17,8 @@ export const ERROR_CODES = [
   "draining",
 ] as const;
 
-/** A code of the server, or one of this library: `closed`, `queue_full`, `bad_address`. */
-export type ErrorCode = (typeof ERROR_CODES)[number] | "closed" | "queue_full" | "bad_address" | (string & {});
+/** A code of the server, or one of this library: `closed`, `queue_full`, `bad_address`, `bad_option`. */
+export type ErrorCode = (typeof ERROR_CODES)[number] | "closed" | "queue_full" | "bad_address" | "bad_option" | (string & {});
 
 /** Every failure that this library reports. `message` says what is at fault and what to do. */
 export class ThroughlineError extends Error {

@@ -1,5 +1,5 @@
 import type { Eid, EventMessage } from "./messages.js";
-import type { Properties } from "./properties.js";
+import { type Properties, utf8 } from "./properties.js";
 
 const NONE: Properties = Object.freeze({});
 
@@ -40,7 +40,7 @@ export class ThroughlineEvent {
 
   /** The data as bytes; text in UTF-8. */
   bytes(): Uint8Array<ArrayBuffer> {
-    return typeof this.data === "string" ? new TextEncoder().encode(this.data) : this.data;
+    return typeof this.data === "string" ? utf8.encode(this.data) : this.data;
   }
 
   /** The data read as JSON. Throws a SyntaxError when they are none. */

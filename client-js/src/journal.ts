@@ -65,8 +65,7 @@ export class Journal extends Memory {
     const late = new Promise<undefined>((resolve) => {
       cancel = this.#environment.after(DIAGNOSE_MS, () => resolve(undefined));
     });
-    const text = await Promise.race([this.#outside.fetch(diagnosisUrl(this.#base, attempt, this.#environment.random())), late]);
-    cancel();
+    const text = await Promise.race([this.#outside.fetch(diagnosisUrl(this.#base, attempt, this.#environment.random())), late]).finally(cancel);
     return text === undefined ? undefined : diagnosis(text);
   }
 }

@@ -7,6 +7,7 @@ import type { Environment, Links, LinksSetup } from "./environment.js";
 import { ThroughlineError } from "./errors.js";
 import { type PathFailure, describe } from "./failure.js";
 import { ALL_WORDS, type Journal } from "./journal.js";
+import { RANKS } from "./ladder.js";
 import { type ClientMessage, type Frame, type ServerMessage, decode, encode } from "./messages.js";
 import type { LinkWish } from "./session.js";
 import type { Deed, Steering, SteeringOptions } from "./steering.js";
@@ -35,6 +36,13 @@ interface Flight {
 const FAILURES_MAX = 10;
 const PING: ClientMessage = { type: "ping" };
 
+/** Throws `bad_option` for a transport that nobody knows. */
+export function checkTransports(transports: readonly TransportName[] = []): void {
+  for (const name of transports) {
+    if (!RANKS.includes(name)) throw new ThroughlineError("bad_option", `transports: "${name}" is none of ${RANKS.join(", ")}`);
+  }
+}
+
 export class LadderLinks implements Links {
   adopted = 0;
   network: string | undefined;
@@ -59,8 +67,9 @@ export class LadderLinks implements Links {
   /** The most telling end of a candidate since the last link. */
   #told: { readonly code: number; readonly reason: string } = { code: NO_CODE, reason: "" };
 
-  /** Throws `bad_address` when nothing of what is wanted is available. */
+  /** Throws `bad_address` when nothing of what is wanted is available, `bad_option` when nobody knows it. */
   constructor(setup: LinksSetup, rungs: Rungs) {
+    checkTransports(setup.transports);
     this.#setup = setup;
     const { environment, base } = setup;
     const wanted = rungs.transports.filter((transport) => (setup.transports?.includes(transport.name) ?? true) && transport.available());

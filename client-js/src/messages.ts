@@ -1,7 +1,7 @@
 // Messages and their two carriages: PROTOCOL.md sections 2 to 4.
 
-import { ThroughlineError } from "./errors.js";
-import { type Properties, decodeProperties, encodeProperties, isObject, loneSurrogate, utf8Length } from "./properties.js";
+import { type ErrorCode, ThroughlineError } from "./errors.js";
+import { type Properties, decodeProperties, encodeProperties, isObject, loneSurrogate, utf8, utf8Length } from "./properties.js";
 
 /** Names of the messages, by direction. */
 export const CLIENT_MESSAGES = ["connect", "subscribe", "unsubscribe", "publish", "ping", "pong", "report", "close"] as const;
@@ -18,6 +18,16 @@ export interface Position {
 
 /** `new`: after this moment; `all`: everything kept; an EID: that event and all after it; or a position. */
 export type From = "new" | "all" | Eid | Position;
+
+export interface PublishOptions {
+  /** At most 255 bytes. */
+  readonly tag?: string | undefined;
+  readonly properties?: Properties | undefined;
+  /** Milliseconds; may only shorten the channel's. */
+  readonly ttl?: number | undefined;
+  /** Keep this event on disk; channels of type `mixed` only. */
+  readonly persistent?: boolean | undefined;
+}
 
 /** What a publisher gives. `properties` are in their JSON form already. */
 export interface Body {
@@ -130,7 +140,6 @@ export type Frame = string | Uint8Array<ArrayBuffer>;
 const HEADER_BYTES_MAX = 65_536;
 const TAG_BYTES_MAX = 255;
 const EID_MAX = "18446744073709551615";
-const utf8 = new TextEncoder();
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Orders two EIDs; negative when `a` comes first. */
@@ -139,14 +148,14 @@ export function compareEids(a: Eid, b: Eid): number {
 }
 
 /** Whether `text` is an EID in its one spelling; "0" only where a cursor is meant. */
-export function isEid(text: string, zero = false): boolean {
+export function isEid(text: unknown, zero = false): text is Eid {
   if (text === "0") return zero;
-  return /^[1-9]\d{0,19}$/.test(text) && compareEids(text, EID_MAX) <= 0;
+  return typeof text === "string" && /^[1-9]\d{0,19}$/.test(text) && compareEids(text, EID_MAX) <= 0;
 }
 
 /** Throws `bad_channel_name` when `name` breaks the rules of section 3. */
 export function checkChannelName(name: string): void {
-  if (name.length <= 128 && /^[\w\-.:]+(\/[\w\-.:]+)*$/.test(name)) return;
+  if (typeof name === "string" && name.length <= 128 && /^[\w\-.:]+(\/[\w\-.:]+)*$/.test(name)) return;
   const text = `channel name ${JSON.stringify(name)}: 1 to 128 of A-Z a-z 0-9 _ - . : / with no empty part between slashes`;
   throw new ThroughlineError("bad_channel_name", text, 128);
 }
@@ -163,28 +172,28 @@ function isEpoch(text: unknown): text is string {
   return typeof text === "string" && /^[\da-f]{16}$/.test(text);
 }
 
+/** Throws unless `value` is well-formed text of at most `max` bytes. */
+export function checkText(code: ErrorCode, member: string, value: unknown, max: number): void {
+  if (typeof value === "string" && utf8Length(value) <= max && !loneSurrogate(value)) return;
+  throw new ThroughlineError(code, `${member}: at most ${max} bytes of text are allowed`, max);
+}
+
 /** Checks what a publisher gives and brings it into the form that is sent. Throws `bad_event`. */
-export function body(
-  data: string | Uint8Array | ArrayBuffer,
-  tag: string | undefined,
-  properties: Properties | undefined,
-  ttl: number | undefined,
-): Body {
-  const bad = (text: string, limit?: number): ThroughlineError => new ThroughlineError("bad_event", text, limit);
+export function body(data: string | Uint8Array | ArrayBuffer, { tag, properties, ttl, persistent }: PublishOptions): Body {
+  const bad = (text: string): ThroughlineError => new ThroughlineError("bad_event", text);
   if (typeof data === "string" ? loneSurrogate(data) : !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
-    throw bad("data: expected well-formed text, a Uint8Array or an ArrayBuffer");
+    throw bad("data: expected well-formed text, a Uint8Array or an ArrayBuffer; JSON.stringify makes text of others");
   }
-  if (tag !== undefined && (utf8Length(tag) > TAG_BYTES_MAX || loneSurrogate(tag))) {
-    throw bad(`tag: at most ${TAG_BYTES_MAX} bytes of text are allowed`, TAG_BYTES_MAX);
-  }
+  if (tag !== undefined) checkText("bad_event", "tag", tag, TAG_BYTES_MAX);
   if (ttl !== undefined && !(Number.isSafeInteger(ttl) && ttl > 0)) {
     throw bad("ttl: 1 to 2^53-1 milliseconds are allowed");
   }
+  if (typeof (persistent ?? true) !== "boolean") throw bad("persistent: expected true or false");
   return {
     // Copied, so that the caller may use its buffer again before the event is answered.
     data: typeof data === "string" ? data : new Uint8Array(data instanceof ArrayBuffer ? data.slice(0) : data),
     tag,
-    properties: properties && encodeProperties(properties),
+    properties: properties === undefined ? undefined : encodeProperties(properties),
     ttl,
   };
 }
@@ -258,7 +267,7 @@ function optional<T>(json: Json, member: string, read: (json: Json, member: stri
 
 function eid(json: Json, member: string, zero = false): Eid {
   const value = json[member];
-  return want(typeof value === "string" && isEid(value, zero), value, json, member);
+  return want(isEid(value, zero), value, json, member);
 }
 
 function epoch(json: Json): string {

@@ -1,7 +1,7 @@
 // Publishes from the call until the answer, over all links.
 
 import { ThroughlineError } from "./errors.js";
-import { type Body, type Publish, checkChannelName, dataBytes } from "./messages.js";
+import { type Body, type Limits, type Publish, checkChannelName, dataBytes } from "./messages.js";
 
 interface Queued {
   /** What the caller knows it by. */
@@ -20,7 +20,10 @@ interface Queued {
 const EVENTS_MAX = 10_000;
 const BYTES_MAX = 16 * 1024 * 1024;
 
+export type Refuse = (key: number, error: ThroughlineError) => void;
+
 export class Outbox {
+  readonly #refuse: Refuse;
   readonly #eventsMax: number;
   readonly #bytesMax: number;
   /** Sent on the present link, by id; and still to be sent on it, by key. Each in the order of the calls. */
@@ -31,7 +34,9 @@ export class Outbox {
   /** The realm takes no more on this link. */
   #held = false;
 
-  constructor(eventsMax = EVENTS_MAX, bytesMax = BYTES_MAX) {
+  /** `refuse` is told of those that are taken out without an answer. */
+  constructor(refuse: Refuse, eventsMax = EVENTS_MAX, bytesMax = BYTES_MAX) {
+    this.#refuse = refuse;
     this.#eventsMax = eventsMax;
     this.#bytesMax = bytesMax;
   }
@@ -46,11 +51,11 @@ export class Outbox {
     return this.#flying.size > 0;
   }
 
-  /** Gives the key. Throws when there is no room, or when the data are over what the realm takes. */
-  add(channel: string, body: Body, persistent: boolean | undefined, eventBytesMax: number | undefined): number {
+  /** Gives the key. Throws when there is no room. */
+  add(channel: string, body: Body, persistent: boolean | undefined): number {
     checkChannelName(channel);
     const bytes = dataBytes(body.data);
-    this.#checkRoom(bytes, eventBytesMax);
+    this.#checkRoom(bytes);
     this.#lastKey += 1;
     const key = this.#lastKey;
     this.#waiting.set(key, { key, id: 0, channel, body, persistent, bytes });
@@ -58,16 +63,25 @@ export class Outbox {
     return key;
   }
 
-  /** The next one to be sent, unless `publishesMax` are unanswered; `nextId` numbers what was never sent before. */
-  next(publishesMax: number, nextId: () => number): Publish | undefined {
-    if (this.#held || this.#flying.size >= publishesMax) return undefined;
-    const [next] = this.#waiting.values();
-    if (next === undefined) return undefined;
-    if (next.id === 0) next.id = nextId();
-    this.#waiting.delete(next.key);
-    this.#flying.set(next.id, next);
-    const { id, channel, body, persistent } = next;
-    return { type: "publish", id, channel, body, persistent };
+  /**
+   * The next one to be sent, unless `publishes_max` are unanswered; `nextId` numbers what was never sent before. What is
+   * over the limits of the realm that the link leads to is refused.
+   */
+  next({ publishes_max, event_bytes }: Limits, nextId: () => number): Publish | undefined {
+    for (const next of this.#waiting.values()) {
+      if (this.#held || this.#flying.size >= publishes_max) break;
+      this.#waiting.delete(next.key);
+      const { channel, body, persistent, bytes } = next;
+      if (bytes > event_bytes) {
+        this.#bytes -= bytes;
+        this.#refuse(next.key, new ThroughlineError("event_too_large", `the data have ${bytes} bytes, this realm takes ${event_bytes}: split them`, event_bytes));
+        continue;
+      }
+      const id = (next.id ||= nextId());
+      this.#flying.set(id, next);
+      return { type: "publish", id, channel, body, persistent };
+    }
+    return undefined;
   }
 
   /** Nothing more is to be sent on this link. */
@@ -96,20 +110,15 @@ export class Outbox {
     this.#held = false;
   }
 
-  /** Empties it; gives the keys of those that never had an answer. */
-  drain(): number[] {
+  /** Refuses all that never had an answer. */
+  drain(error: ThroughlineError): void {
     this.rewind();
-    const keys = [...this.#waiting.keys()];
+    for (const key of this.#waiting.keys()) this.#refuse(key, error);
     this.#waiting.clear();
     this.#bytes = 0;
-    return keys;
   }
 
-  #checkRoom(bytes: number, eventBytesMax: number | undefined): void {
-    if (eventBytesMax !== undefined && bytes > eventBytesMax) {
-      const text = `the data have ${bytes} bytes, this realm takes ${eventBytesMax}: split them`;
-      throw new ThroughlineError("event_too_large", text, eventBytesMax);
-    }
+  #checkRoom(bytes: number): void {
     const way = "await some of the promises that publish returned";
     if (this.size >= this.#eventsMax) {
       const text = `queueEventsMax: ${this.#eventsMax} events wait to be published: ${way}`;

@@ -43,7 +43,7 @@ const LONG_MIN = -(2n ** 63n);
 const LONG_MAX = 2n ** 63n - 1n;
 const SPECIAL = ["NaN", "Infinity", "-Infinity"];
 
-const utf8 = new TextEncoder();
+export const utf8 = new TextEncoder();
 
 /** Bytes of `text` in UTF-8. */
 export function utf8Length(text: string): number {
@@ -131,6 +131,9 @@ function checkKey(key: string): void {
 
 function writeMembers(properties: Properties, depth: number): string {
   checkDepth(depth);
+  // A Date or a Map would be written as if it held nothing.
+  const kind = {}.toString.call(properties).slice(8, -1);
+  if (kind !== "Object") throw bad(`expected an object, not ${kind}`);
   const members = Object.entries(properties).map(([key, value]) => {
     checkKey(key);
     return `${quoted(key)}:${write(value, depth)}`;
@@ -162,7 +165,9 @@ function write(value: PropertyValue, depth: number): string {
   return `{"dictionary":${writeMembers(value as Properties, depth + 1)}}`;
 }
 
-function writeTyped(typed: Typed): string {
+function writeTyped({ type, value }: Typed): string {
+  const typed = readTyped({ [type]: value }, 0);
+  if (!(typed instanceof Typed)) return write(typed, 0);
   if (typed.type === "float") return floating("float", typed.value as number);
   return `{"${typed.type}":${typed.type === "char" ? quoted(String(typed.value)) : number(typed.value as number)}}`;
 }

@@ -56,6 +56,8 @@ const STEADY_MS = 10_000;
 /** First delay's exponent for close codes that mean "later". */
 const LATER = 3;
 const STRAIN_MAX = 16;
+/** Longest delay that a realm can ask for. */
+const AFTER_MS_MAX = 300_000;
 
 export class SessionCore {
   state: State = "waiting";
@@ -91,7 +93,7 @@ export class SessionCore {
 
   constructor(settings: SessionSettings, now: number) {
     this.#settings = settings;
-    this.#outbox = new Outbox(settings.queueEventsMax, settings.queueBytesMax);
+    this.#outbox = new Outbox((key, error) => this.#refuse(key, error), settings.queueEventsMax, settings.queueBytesMax);
     this.#feeds = new Feeds(() => this.#nextId(), (output) => this.#outputs.push(output));
     this.#attemptAt = now;
   }
@@ -129,7 +131,7 @@ export class SessionCore {
   /** Takes an event for publishing; its key, which is not the id on the wire, comes back in `published` or `refused`. Throws `queue_full`. */
   publish(channel: string, body: Body, persistent: boolean | undefined): number {
     this.#checkOpen();
-    return this.#outbox.add(channel, body, persistent, this.limits?.event_bytes);
+    return this.#outbox.add(channel, body, persistent);
   }
 
   /** Publishes that have no answer yet. */
@@ -175,7 +177,7 @@ export class SessionCore {
     this.#reset();
     this.#setState("closed", error);
     this.#feeds.dropAll(error);
-    for (const key of this.#outbox.drain()) this.#outputs.push({ type: "refused", key, error });
+    this.#outbox.drain(error);
   }
 
   // What happens to links.
@@ -200,6 +202,7 @@ export class SessionCore {
     this.heartbeat = this.#pulse;
     this.#adoptedAt = now;
     this.#doubted = false;
+    this.#drainAfter = undefined;
     this.id = welcome.session;
     this.limits = welcome.limits;
     this.#outputs.push({ type: "rtt", rtt });
@@ -232,7 +235,7 @@ export class SessionCore {
         return;
       }
       case "drain":
-        this.#drainAfter = message.after;
+        this.#drainAfter = Math.min(message.after, AFTER_MS_MAX);
         this.#outputs.push({ type: "drain", after: message.after });
         return;
       case "close":
@@ -277,8 +280,8 @@ export class SessionCore {
 
   /** The next message for the link, until there is none. To be polled after every call. */
   transmit(now: number): ClientMessage | undefined {
-    if (this.#pulse === undefined) return undefined;
-    const message = this.#control.shift() ?? this.#outbox.next(this.limits?.publishes_max ?? 1, () => this.#nextId());
+    if (this.#pulse === undefined || this.limits === undefined) return undefined;
+    const message = this.#control.shift() ?? this.#outbox.next(this.limits, () => this.#nextId());
     this.#pulse.owed(now, this.#feeds.asked.size > 0 || this.#outbox.flying);
     return message;
   }
@@ -314,6 +317,10 @@ export class SessionCore {
     }
   }
 
+  #refuse(key: number, error: ThroughlineError): void {
+    this.#outputs.push({ type: "refused", key, error });
+  }
+
   #nextId(): number {
     this.#lastId += 1;
     return this.#lastId;
@@ -339,8 +346,7 @@ export class SessionCore {
     if (error === undefined && eid !== undefined) {
       this.#outputs.push({ type: "published", key, eid, duplicate });
     } else {
-      const fault = error ?? new ThroughlineError("bad_message", "the server answered a publish without an EID");
-      this.#outputs.push({ type: "refused", key, error: fault });
+      this.#refuse(key, error ?? new ThroughlineError("bad_message", "the server answered a publish without an EID"));
     }
   }
 

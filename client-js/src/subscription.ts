@@ -220,9 +220,9 @@ export class Subscription extends Emitter<SubscriptionEvents> implements AsyncIt
   #call(callback: Callback, event: ThroughlineEvent, epoch: string): void {
     this.#position = { after: event.eid, epoch };
     const result = run(callback, event);
-    if (!(result instanceof Promise)) return;
+    if (!(result as Partial<PromiseLike<unknown>> | undefined)?.then) return;
     this.#busy = true;
-    void result.catch(report).then(() => this.#drain(callback));
+    void Promise.resolve(result).catch(report).then(() => this.#drain(callback));
   }
 
   async #drain(callback: Callback): Promise<void> {

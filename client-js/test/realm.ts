@@ -106,6 +106,16 @@ export class Realm {
     channel.dropped = 0;
   }
 
+  /** The channel is deleted: its subscriptions end, and whoever subscribes later finds a new one. */
+  remove(name: string): void {
+    this.forget(name);
+    for (const { peer, subs } of this.#links) {
+      const sub = subs.get(name);
+      subs.delete(name);
+      if (sub !== undefined) peer.send(frame({ type: "end", channel: sub.number, reason: "deleted" }));
+    }
+  }
+
   /** A message to every link, as it is. */
   broadcast(json: Json): void {
     for (const link of this.#links) link.peer.send(frame(json));

@@ -98,6 +98,34 @@ test("the queue is bounded, by events and by bytes, and says which limit it was"
   expect(await code(session.publish("c", "x".repeat(1001)))).toBe("event_too_large");
 });
 
+test("an event that is too large is refused alone, also when it was given before the limits were known", async () => {
+  const { world, realm, session } = start();
+  const verdicts = ["a", "x".repeat(1001), "b"].map((data) => code(session.publish("c", data)));
+  await world.run(20);
+  expect(await Promise.all(verdicts)).toEqual(["resolved", "event_too_large", "resolved"]);
+  expect(realm.log.filter((m) => m["type"] === "publish").map((m) => m["data"])).toEqual(["a", "b"]);
+  expect([session.state, session.unanswered]).toEqual(["open", 0]);
+});
+
+test("a drain's delay has a bound, and holds for the link that it was said on only", async () => {
+  const { world, realm, session } = start();
+  await world.run(10);
+  realm.broadcast({ type: "drain", after: 1e9 });
+  await world.run(10);
+  world.peer.close(4000);
+  await world.run(301_000);
+  expect(session.state).toBe("open");
+  realm.broadcast({ type: "drain", after: 200_000 });
+  await world.run(10);
+  world.hint("hide");
+  world.hint("wake");
+  await world.run(20_000);
+  expect(session.state).toBe("open");
+  world.peer.cut();
+  await world.run(1_000);
+  expect(session.state).toBe("open");
+});
+
 test("an event at or below the cursor, or of a subscription that was left, is dropped", async () => {
   const { world, realm, session } = start();
   const got: string[] = [];
@@ -321,6 +349,17 @@ describe("the async iterator", () => {
   });
 });
 
+test("what a callback returns is a promise if it has a `then`", async () => {
+  const { world, realm, session } = start();
+  const log: string[] = [];
+  const later = { then: (done: () => void) => void world.at(world.time + 20, () => (log.push("done"), done())) };
+  session.subscribe("c", (event) => (log.push(event.text()), later));
+  await world.run(10);
+  for (const text of ["1", "2"]) realm.publish("c", text);
+  await world.run(100);
+  expect(log).toEqual(["1", "done", "2", "done"]);
+});
+
 test("a callback that returns a promise is given one event at a time, and loses none", async () => {
   const { world, realm, session } = start();
   const got: string[] = [];
@@ -420,7 +459,6 @@ test("close waits for answers, then ends everything and leaves no timer", async 
   expect(await publishing).toMatchObject({ eid: "1" });
   expect(session.state).toBe("closed");
   expect(world.peer.closed).toMatchObject({ code: 1000 });
-  await world.run(10_000);
   expect(world.timers).toBe(0);
 });
 
@@ -434,6 +472,7 @@ test("close without a link gives up after its time, and says so to the publisher
   await world.run(60);
   await closing;
   expect(await verdict).toBe("closed");
+  expect(world.timers).toBe(0);
 });
 
 test("EIDs are ordered as 64-bit numbers", () => {

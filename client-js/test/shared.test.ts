@@ -1,116 +1,11 @@
 // Tabs that share one session through a worker: the same guarantees as with a session of their own.
 
 import { describe, expect, test } from "vitest";
-import { Session } from "../src/client.js";
-import type { ThroughlineError } from "../src/errors.js";
-import { type ConnectOptions, connect } from "../src/shared/connect.js";
-import { Hub } from "../src/shared/hub.js";
-import type { WorkerLike } from "../src/shared/port.js";
-import { reading } from "../src/shared/replay.js";
-import type { PortLike } from "../src/shared/talk.js";
-import { Realm } from "./realm.js";
+import type { Session } from "../src/client.js";
+import { connect } from "../src/shared/connect.js";
 import { code } from "./start.js";
-import { World, seeded } from "./world.js";
-
-/** One end of a channel between a tab and the worker. */
-class Port implements PortLike {
-  onmessage: ((event: { readonly data: unknown }) => void) | null = null;
-  other: Port | undefined;
-  closed = false;
-  /** The tab is frozen, or gone without a word. */
-  dead = false;
-  readonly #world: World;
-
-  constructor(world: World) {
-    this.#world = world;
-  }
-
-  postMessage(message: unknown): void {
-    const copy = structuredClone(message);
-    if (this.closed || this.dead) return;
-    this.#world.at(this.#world.time, () => this.other?.dead === false && this.other.onmessage?.({ data: copy }));
-  }
-
-  close(): void {
-    this.closed = true;
-  }
-}
-
-class Browser {
-  readonly world = new World(3);
-  readonly realm = new Realm();
-  readonly ports: Port[] = [];
-  readonly started: string[] = [];
-  readonly workers: (WorkerLike & { onerror: unknown })[] = [];
-  readonly reads: string[] = [];
-  #secrets = 0;
-  hub = this.#worker();
-  pageMax = 3;
-  /** The worker's script runs. */
-  runs = true;
-
-  constructor() {
-    this.world.accept = this.realm.accept;
-    this.world.answer = (url) => {
-      this.reads.push(url);
-      return new Promise((resolve) => this.world.at(this.world.time + 1, () => resolve(this.#page(new URL(url)))));
-    };
-  }
-
-  tab(options: ConnectOptions = {}): Session {
-    return connect({ shared: true, url: "http://realm.test", ...options }, this.world.environment, (script, name) => this.#start(script, name));
-  }
-
-  /** The worker is ended, and another one takes its place. */
-  crash(): void {
-    for (const port of this.ports) port.dead = true;
-    for (const peer of this.world.peers) peer.cut();
-    this.hub = this.#worker();
-  }
-
-  #worker(): Hub {
-    const environment = { ...this.world.environment, watch: () => () => undefined };
-    const { after, random } = environment;
-    return new Hub({
-      session: () => new Session("http://realm.test", {}, environment),
-      read: reading(new URL("http://realm.test"), { after, random, fetch: (url) => this.world.answer(url) }),
-      after,
-      secret: () => (this.#secrets += 1).toString(16).padStart(32, "f"),
-    });
-  }
-
-  #start(script: string, name: string): WorkerLike {
-    this.started.push(`${script} ${name}`);
-    const [tab, worker] = [new Port(this.world), new Port(this.world)];
-    tab.other = worker;
-    worker.other = tab;
-    this.ports.push(tab, worker);
-    const started = { port: tab, onerror: null };
-    this.workers.push(started);
-    if (this.runs) this.hub.join(worker);
-    return started;
-  }
-
-  #page(url: URL): string {
-    const name = /channels\/(.*)\/events$/.exec(url.pathname)?.[1] ?? "";
-    const { epoch, events, dropped, last } = this.realm.channel(name);
-    const asked = url.searchParams.get("from");
-    const from = asked === "all" ? dropped + 1 : Number(asked);
-    if (from > last + 1) return JSON.stringify({ error: { code: "bad_position", message: "from the future" } });
-    const found = events.filter(({ eid }) => eid >= from);
-    const page = found.slice(0, this.pageMax).map(({ eid, header }) => ({ eid: String(eid), time: 1_700_000_000_000 + eid, ...header }));
-    const next = Number(page.at(-1)?.eid ?? Math.max(from, dropped + 1) - 1) + 1;
-    const gap = dropped >= from ? { gap: { from: String(from), to: String(dropped), reason: "capacity" } } : {};
-    return JSON.stringify({ channel: name, epoch, events: page, next: String(next), ...(found.length > page.length && { more: true }), ...gap });
-  }
-}
-
-/** What a tab receives of a channel, by text. */
-function hear(session: Session, channel: string, from = "new"): string[] {
-  const texts: string[] = [];
-  session.subscribe(channel, (event) => void texts.push(event.text()), { from });
-  return texts;
-}
+import { Browser, hear } from "./tabs.js";
+import { seeded } from "./world.js";
 
 describe("tabs", () => {
   test("have one link, and each its own subscriptions and answers", async () => {
@@ -394,16 +289,116 @@ describe("connect", () => {
     expect(browser.started).toEqual(['http://realm.test/copy.js {"url":"https://elsewhere.test/prefix/"}']);
   });
 
-  test("a script that cannot be loaded ends the session with a word", async () => {
+  test("a script that cannot be loaded is asked for again", async () => {
     const browser = new Browser();
     browser.runs = false;
     const tab = browser.tab();
-    const errors: ThroughlineError[] = [];
-    tab.on("error", (error) => errors.push(error));
+    const errors: unknown[] = [];
+    tab.on("state", ({ error }) => errors.push(error?.message));
     await browser.world.run(10);
     (browser.workers[0]?.onerror as () => void)();
     await browser.world.run(10);
+    expect(tab.state).toBe("waiting");
+    expect(errors[0]).toContain("could not be loaded");
+    browser.runs = true;
+    await browser.world.run(60_000);
+    expect(tab.state).toBe("open");
+  });
+});
+
+describe("the end", () => {
+  test("of a deleted channel's subscription is none for those that are made after it", async () => {
+    const browser = new Browser();
+    const [one, two] = [browser.tab(), browser.tab()];
+    const ends: string[] = [];
+    one.on("error", (error) => ends.push(error.code));
+    hear(one, "c");
+    await browser.world.run(10);
+    browser.realm.remove("c");
+    await browser.world.run(10);
+    expect(ends).toEqual(["channel_deleted"]);
+    const heard = [hear(one, "c"), hear(two, "c")];
+    await browser.world.run(10);
+    browser.realm.publish("c", "anew");
+    await browser.world.run(10);
+    expect(heard).toEqual([["anew"], ["anew"]]);
+  });
+
+  test("of one that still reads older events brings it back", async () => {
+    const browser = new Browser();
+    const [one, two] = [browser.tab(), browser.tab()];
+    one.on("error", () => undefined);
+    hear(one, "c");
+    await browser.world.run(10);
+    for (let i = 0; i < 10; i += 1) browser.realm.publish("c", "old");
+    await browser.world.run(10);
+    const heard = hear(two, "c", "all");
+    await browser.world.run(2);
+    browser.realm.remove("c");
+    await browser.world.run(5_000);
+    browser.realm.publish("c", "anew");
+    await browser.world.run(10);
+    expect(heard.at(-1)).toBe("anew");
+  });
+
+  test("of a request that was given up says nothing about the next one", async () => {
+    const browser = new Browser();
+    hear(browser.tab(), "c");
+    const tab = browser.tab();
+    await browser.world.run(10);
+    tab.subscribe("c", () => undefined, { from: "99" }).close();
+    const heard = hear(tab, "c");
+    await browser.world.run(20);
+    browser.realm.publish("c", "1");
+    await browser.world.run(10);
+    expect(heard).toEqual(["1"]);
+  });
+
+  test("of the session is none for the pages that come after it", async () => {
+    const browser = new Browser();
+    const tab = browser.tab();
+    tab.on("error", () => undefined);
+    hear(tab, "c");
+    await browser.world.run(10);
+    browser.world.peer.close(4200);
+    await browser.world.run(10);
     expect(tab.state).toBe("closed");
-    expect(errors[0]?.message).toContain("could not be loaded");
+    const next = browser.tab();
+    const heard = hear(next, "c");
+    await browser.world.run(20);
+    browser.realm.publish("c", "1");
+    await browser.world.run(10);
+    expect([next.state, heard]).toEqual(["open", ["1"]]);
+  });
+
+  test("of a tab is the end of its reading", async () => {
+    const browser = new Browser();
+    hear(browser.tab(), "c");
+    await browser.world.run(10);
+    let reads = 0;
+    browser.world.answer = () => Promise.reject(new Error(`nothing answers, ${(reads += 1)}`));
+    const tab = browser.tab();
+    hear(tab, "c", "all");
+    await browser.world.run(10_000);
+    expect(reads).toBeGreaterThan(3);
+    await tab.close();
+    await browser.world.run(10);
+    reads = 0;
+    await browser.world.run(60_000);
+    expect(reads).toBe(0);
+  });
+
+  test("of many tabs leaves the answers to the last ones only", async () => {
+    const browser = new Browser();
+    const first = browser.tab();
+    await browser.world.run(10);
+    for (let i = 0; i < 70; i += 1) {
+      const tab = browser.tab();
+      void tab.publish("c", "x");
+      await browser.world.run(10);
+      await tab.close();
+    }
+    expect(browser.hub.answers.size).toBe(64);
+    expect(await Promise.all([first.publish("c", "y"), browser.world.run(10)])).toMatchObject([{ eid: "71" }, undefined]);
   });
 });

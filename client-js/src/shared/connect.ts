@@ -5,6 +5,7 @@ import { type Path, Session, type SessionEvents, type SessionOptions } from "../
 import { type Environment, browser } from "../environment.js";
 import { ThroughlineError } from "../errors.js";
 import { Line } from "../line.js";
+import { checkTransports } from "../links.js";
 import type { Limits } from "../messages.js";
 import type { State } from "../session.js";
 import { PortTransport, type WorkerLike } from "./port.js";
@@ -29,6 +30,8 @@ export type StartWorker = (script: string, name: string) => WorkerLike;
 export function connect(options: ConnectOptions = {}, environment: Environment = browser(), start = starter()): Session {
   const { url, shared, worker, ...rest } = options;
   if (shared !== true || start === undefined) return new Session(url, rest, environment);
+  // The worker, which makes a session of them, could tell nobody.
+  checkTransports(rest.transports);
   const { place } = environment;
   const base = baseUrl(url, place);
   const script = new URL(worker ?? new URL("throughline/v1/worker.js", base), place.page);

@@ -15,14 +15,16 @@ export interface Replay {
   readonly gap?: { readonly from: Eid; readonly to: Eid; readonly reason: string };
 }
 
-/** Reads a page from `from` on; rejects with the realm's refusal. Tries again while the path fails. */
-export type Read = (channel: string, from: string) => Promise<Replay>;
+/** Reads a page from `from` on; rejects with the realm's refusal. Tries again while the path fails and it is `wanted`. */
+export type Read = (channel: string, from: string, wanted: () => boolean) => Promise<Replay | undefined>;
 
 /** A tab's subscription. */
 export interface Member {
   send(frame: Frame): void;
   /** Something cannot be told in order: the tab comes back with its cursors, and gets all anew. */
   cut(): void;
+  /** The channel's subscription is over. */
+  ended(reason: string): void;
   cursor: Eid;
   /** What came while older events are being read. */
   pending: Item[] | undefined;
@@ -46,15 +48,17 @@ export class Feed {
   readonly number: number;
   readonly #subscription: Subscription;
   readonly #read: Read;
+  readonly #over: () => void;
   readonly #members = new Set<Member>();
   /** The last event that a tab of ours published: it lies before whoever subscribes to new ones after its answer. */
   #published: Eid = "0";
 
-  /** `subscribe` opens the one subscription, with the callback it is given. */
-  constructor(channel: string, number: number, subscribe: (call: (event: ThroughlineEvent) => void) => Subscription, read: Read) {
+  /** `subscribe` opens the one subscription, with the callback it is given; `over` is called when that ends by a fault. */
+  constructor(channel: string, number: number, subscribe: (call: (event: ThroughlineEvent) => void) => Subscription, read: Read, over: () => void) {
     this.channel = channel;
     this.number = number;
     this.#read = read;
+    this.#over = over;
     this.#subscription = subscribe((event) => this.#event(event));
     this.#subscription.on("gap", (gap) => this.#give({ gap, epoch: this.#subscription.position?.epoch ?? "" }));
     this.#subscription.on("error", ({ code }) => this.#end(code === "channel_deleted" ? "deleted" : code));
@@ -113,8 +117,12 @@ export class Feed {
   async #replay(member: Member, from: string, epoch: string, accepted: () => void): Promise<void> {
     for (let next: string | undefined = from, first = true; next !== undefined && !member.gone; first = false) {
       member.pending = [];
-      const page: Replay = await this.#read(this.channel, next);
-      if (member.gone) return;
+      const page: Replay | undefined = await this.#read(this.channel, next, () => !member.gone).catch((error: unknown) => {
+        if (first) throw error;
+        // The tab was let in, and would take a refusal for the answer to something else.
+        return void member.cut();
+      });
+      if (page === undefined || member.gone) return;
       if (page.epoch !== epoch) return member.cut();
       if (first) accepted();
       if (page.gap !== undefined) this.#tell(member, page.gap, epoch);
@@ -152,8 +160,15 @@ export class Feed {
   }
 
   #end(reason: string): void {
-    for (const member of this.#members) member.send(JSON.stringify({ type: "end", channel: this.number, reason }));
+    this.#over();
+    const members = [...this.#members];
     this.#members.clear();
+    // Whoever waits for a subscription that was never accepted is refused by `join`.
+    if (this.#subscription.position === undefined) return;
+    for (const member of members) {
+      if (member.pending === undefined) member.ended(reason);
+      else member.cut();
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 // The shared worker: to each tab it is a realm, to the realm it is one session.
 
-import type { Published, PublishOptions, Session } from "../client.js";
+import type { Published, Session } from "../client.js";
 import { CloseCode } from "../close.js";
 import { ThroughlineError } from "../errors.js";
-import type { From } from "../messages.js";
+import type { From, PublishOptions } from "../messages.js";
 import { decodeProperties, isObject } from "../properties.js";
 import { Feed, type Member, type Read } from "./feed.js";
 import type { Asked, Fault, PortLike, Told } from "./talk.js";
@@ -27,14 +27,17 @@ const BEAT_MS = 10_000;
 const LINGER_MS = 5_000;
 /** Unanswered publishes of a tab. */
 const PUBLISHES_MAX = 256;
+/** Sessions of tabs whose answers are remembered. */
+const SESSIONS_MAX = 64;
 
 type Json = Readonly<Record<string, unknown>>;
+type Answers = Map<number, Promise<Published>>;
 
 export class Hub {
   readonly settings: HubSettings;
   readonly feeds = new Map<string, Feed>();
   /** Answers to publishes, by session and number, so that a repeated one is not published again. */
-  readonly answers = new Map<string, Map<number, Promise<Published>>>();
+  readonly answers = new Map<string, Answers>();
   readonly #tabs = new Set<Tab>();
   #session: Upstream | undefined;
   #numbers = 0;
@@ -73,7 +76,7 @@ export class Hub {
     const found = this.feeds.get(channel);
     if (found !== undefined) return found;
     this.#numbers += 1;
-    const feed = new Feed(channel, this.#numbers, (call) => this.session.subscribe(channel, call), this.settings.read);
+    const feed = new Feed(channel, this.#numbers, (call) => this.session.subscribe(channel, call), this.settings.read, () => this.#forget(feed));
     this.feeds.set(channel, feed);
     return feed;
   }
@@ -81,8 +84,20 @@ export class Hub {
   /** Ends a subscription that no tab needs any more, or that is over. */
   drop(feed: Feed): void {
     if (!feed.empty || this.feeds.get(feed.channel) !== feed) return;
-    this.feeds.delete(feed.channel);
+    this.#forget(feed);
     feed.close();
+  }
+
+  /** Keeps the answers to a tab that is there; those of the session that came longest ago are forgotten when there are too many. */
+  remember(session: string, answers: Answers): void {
+    this.answers.delete(session);
+    this.answers.set(session, answers);
+    const [oldest = session] = this.answers.keys();
+    if (this.answers.size > SESSIONS_MAX) this.answers.delete(oldest);
+  }
+
+  #forget(feed: Feed): void {
+    if (this.feeds.get(feed.channel) === feed) this.feeds.delete(feed.channel);
   }
 
   #beat(): void {
@@ -100,6 +115,9 @@ export class Hub {
     session.on("state", ({ state, error }) => {
       tell({ tell: "state", state, error: error && fault(error) });
       if (state !== "closed" || this.#session !== session) return;
+      // The next page begins anew.
+      this.#session = undefined;
+      this.feeds.clear();
       for (const tab of this.#tabs) tab.end(CloseCode.version, error?.message ?? "the session was closed");
     });
     session.on("path", (path) => tell({ tell: "path", path, limits: session.limits }));
@@ -117,7 +135,7 @@ class Tab {
   readonly #hub: Hub;
   readonly #port: PortLike;
   readonly #members = new Map<string, { readonly feed: Feed; readonly member: Member }>();
-  #session = "";
+  #answers: Answers = new Map();
   /** Publishes up to this number may have been stored through a worker that is no more. */
   #sent = 0;
   #lost = 0;
@@ -183,10 +201,7 @@ class Tab {
       case "ping":
         return this.#send({ type: "pong" });
       case "subscribe":
-        return void this.#subscribe(id, channel, from(json)).catch((error: unknown) => {
-          this.#unsubscribe(channel);
-          this.#refuse(id, error);
-        });
+        return void this.#subscribe(id, channel, from(json));
       case "unsubscribe":
         this.#unsubscribe(channel);
         return this.#send({ type: "reply", id });
@@ -198,29 +213,45 @@ class Tab {
   }
 
   #connect(presented: unknown): void {
-    const { settings, answers, session } = this.#hub;
-    this.#session = typeof presented === "string" ? presented : settings.secret();
-    if (!answers.has(this.#session)) {
-      answers.set(this.#session, new Map());
-      this.#lost = this.#sent;
-    }
+    const { settings, answers, session: upstream } = this.#hub;
+    const session = typeof presented === "string" ? presented : settings.secret();
+    const known = answers.get(session);
+    if (known === undefined) this.#lost = this.#sent;
+    this.#answers = known ?? new Map();
+    this.#hub.remember(session, this.#answers);
     // Until the realm has told its own, it judges alone.
-    const limits = { event_bytes: Number.MAX_SAFE_INTEGER, subscriptions_max: Number.MAX_SAFE_INTEGER, ...session.limits, publishes_max: PUBLISHES_MAX };
-    this.#send({ type: "welcome", version: 1, session: this.#session, heartbeat: BEAT_MS, limits });
+    const limits = { event_bytes: Number.MAX_SAFE_INTEGER, subscriptions_max: Number.MAX_SAFE_INTEGER, ...upstream.limits, publishes_max: PUBLISHES_MAX };
+    this.#send({ type: "welcome", version: 1, session, heartbeat: BEAT_MS, limits });
   }
 
   async #subscribe(id: number, channel: string, position: From): Promise<void> {
-    if (this.#members.has(channel)) throw new ThroughlineError("already_subscribed", `this tab is subscribed to "${channel}" already`);
-    const feed = this.#hub.feed(channel);
-    const member: Member = {
+    let member: Member | undefined;
+    try {
+      if (this.#members.has(channel)) throw new ThroughlineError("already_subscribed", `this tab is subscribed to "${channel}" already`);
+      const feed = this.#hub.feed(channel);
+      member = this.#member(feed);
+      this.#members.set(channel, { feed, member });
+      await feed.join(member, position, (accepted) => this.#send({ type: "reply", id, ...accepted }));
+    } catch (error) {
+      // The tab may have left it, and may have subscribed again.
+      if (member?.gone === true) return;
+      if (member !== undefined) this.#unsubscribe(channel);
+      this.#refuse(id, error);
+    }
+  }
+
+  #member(feed: Feed): Member {
+    return {
       cursor: "0",
       pending: undefined,
       gone: false,
       send: (frame) => void (this.#over || this.#port.postMessage(frame)),
       cut: () => this.end(CloseCode.drain, "the worker begins anew with this tab"),
+      ended: (reason) => {
+        this.#members.delete(feed.channel);
+        this.#send({ type: "end", channel: feed.number, reason });
+      },
     };
-    this.#members.set(channel, { feed, member });
-    await feed.join(member, position, (accepted) => this.#send({ type: "reply", id, ...accepted }));
   }
 
   #unsubscribe(channel: string): void {
@@ -232,13 +263,11 @@ class Tab {
   }
 
   #publish(id: number, channel: string, json: Json, payload: Uint8Array | undefined): void {
-    const answers = this.#hub.answers.get(this.#session);
-    if (answers === undefined) return;
-    let answer = answers.get(id);
+    let answer = this.#answers.get(id);
     if (answer === undefined) {
       answer = this.#fresh(id, channel, json, payload);
-      answers.set(id, answer);
-      answers.delete(id - PUBLISHES_MAX);
+      this.#answers.set(id, answer);
+      this.#answers.delete(id - PUBLISHES_MAX);
     }
     answer.then(
       ({ eid, duplicate }) => {

@@ -1,5 +1,6 @@
 // A tab's link to the shared worker, which stands in for the realm.
 
+import { CloseCode } from "../close.js";
 import type { Frame } from "../messages.js";
 import type { LinkHandlers, LinkOptions, Transport } from "../transports/transport.js";
 import type { Asked, PortLike, Told } from "./talk.js";
@@ -9,9 +10,6 @@ export interface WorkerLike {
   readonly port: PortLike;
   onerror: ((event: never) => unknown) | null;
 }
-
-/** Close code, of the range that means never, for a script that does not run. */
-const NO_WORKER = 4299;
 
 export class PortTransport implements Transport {
   /** It is as quick, and carries bytes. */
@@ -41,7 +39,7 @@ export class PortTransport implements Transport {
     const worker = this.#start();
     const { port } = worker;
     this.#port = port;
-    worker.onerror = () => handlers.closed(NO_WORKER, "the script of the shared worker could not be loaded");
+    worker.onerror = () => handlers.closed(CloseCode.overloaded, "the script of the shared worker could not be loaded");
     port.onmessage = ({ data }) => {
       if (typeof data === "string" || ArrayBuffer.isView(data)) handlers.message(data as Frame);
       else this.#told(data as Told);

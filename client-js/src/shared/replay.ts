@@ -5,7 +5,7 @@ import { backoff } from "../transports/uplink.js";
 import type { Read, Replay } from "./feed.js";
 
 export interface ReplaySettings {
-  /** The body of the answer; rejects when there is none. */
+  /** The body of the answer; rejects when there is none, after some time at the latest. */
   readonly fetch: (url: string) => Promise<string>;
   readonly after: (ms: number, call: () => void) => () => void;
   readonly random: () => number;
@@ -17,8 +17,8 @@ interface Answer extends Partial<Replay> {
 
 /** Reads from the realm at `base`. */
 export function reading(base: URL, { fetch, after, random }: ReplaySettings): Read {
-  return async (channel, from) => {
-    for (let n = 0; ; n += 1) {
+  return async (channel, from, wanted) => {
+    for (let n = 0; wanted(); n += 1) {
       const url = new URL(`throughline/v1/channels/${channel}/events?from=${from}&limit=1000`, base);
       const answer = await fetch(url.href).then((text) => JSON.parse(text) as Answer, () => undefined).catch(() => undefined);
       const { error } = answer ?? {};
@@ -26,5 +26,6 @@ export function reading(base: URL, { fetch, after, random }: ReplaySettings): Re
       if (answer?.events !== undefined) return answer as Replay;
       await new Promise<void>((resolve) => after(backoff(n, random()), resolve));
     }
+    return undefined;
   };
 }

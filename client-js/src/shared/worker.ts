@@ -12,14 +12,21 @@ interface Scope {
   onconnect: ((event: { readonly ports: readonly PortLike[] }) => void) | null;
 }
 
+/** A page of older events that takes longer is asked for again. */
+const READ_MS_MAX = 30_000;
+
 const scope = globalThis as unknown as Scope;
 const { url, ...options } = JSON.parse(scope.name) as SessionOptions & { readonly url: string };
 const environment = browser();
 const { after, random } = environment;
 const credentials = options.credentials === true ? "include" : "same-origin";
+const read = async (address: string): Promise<string> => {
+  const answer = await fetch(address, { credentials, cache: "no-store", signal: AbortSignal.timeout(READ_MS_MAX) });
+  return answer.text();
+};
 const hub = new Hub({
   session: () => new Session(url, options, environment),
-  read: reading(new URL(url), { after, random, fetch: async (address) => (await fetch(address, { credentials, cache: "no-store" })).text() }),
+  read: reading(new URL(url), { after, random, fetch: read }),
   after,
   secret: () => web().secret(),
 });

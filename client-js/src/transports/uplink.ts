@@ -118,6 +118,7 @@ export class Uplink {
       this.#events.taken(!piece.text.endsWith("\n"));
       return this.#next();
     }
+    if (this.#leaving) return;
     // A realm that takes no more for now is as patient as this client is to be.
     const full = answer.status === 503 && answer.ours;
     this.#tries = full ? 1 : this.#tries + 1;

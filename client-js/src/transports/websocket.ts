@@ -3,7 +3,6 @@
 import { CloseCode } from "../close.js";
 import { ThroughlineError } from "../errors.js";
 import type { Frame } from "../messages.js";
-import { utf8Length } from "../properties.js";
 import type { Link, LinkHandlers, LinkOptions, Transport } from "./transport.js";
 
 /** The part of a browser's WebSocket that is used here. */
@@ -19,18 +18,14 @@ export interface SocketLike {
 
 export type SocketConstructor = new (url: string, protocols: string[]) => SocketLike;
 
-const REASON_BYTES_MAX = 123;
+/** A reason may have 123 bytes, and a character three. */
+const REASON_CHARS_MAX = 41;
 
 /** The address of the WebSocket below `base`. */
 export function websocketUrl(base: URL): URL {
   const url = new URL("throughline/v1/websocket", base);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url;
-}
-
-function clip(reason: string): string {
-  while (utf8Length(reason) > REASON_BYTES_MAX) reason = reason.slice(0, -1);
-  return reason;
 }
 
 /** The browser's own, if it has one. */
@@ -84,7 +79,7 @@ function attach(socket: SocketLike, handlers: LinkHandlers, { first, probe }: Li
       socket.onmessage = null;
       socket.onclose = null;
       // Browsers let a page name 1000 and 3000 to 4999 only.
-      socket.close(code >= 3000 ? code : CloseCode.normal, clip(reason));
+      socket.close(code >= 3000 ? code : CloseCode.normal, reason.slice(0, REASON_CHARS_MAX));
     },
   };
 }

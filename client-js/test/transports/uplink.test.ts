@@ -216,6 +216,16 @@ describe("leaving", () => {
     expect(web.beacons.map(({ body }) => body)).toEqual(['{"type":"close"}\n']);
   });
 
+  test("the piece that is under way is not repeated", async () => {
+    const { web, link } = started();
+    await web.run();
+    link.close(1000, "");
+    web.one("uplink").fail();
+    await web.run(60_000);
+    expect(web.open("uplink")).toHaveLength(0);
+    expect(web.world.timers).toBe(0);
+  });
+
   test("it is silent when the realm closed the link, or never knew it", async () => {
     const { web, link, messages } = started();
     await web.run();
