@@ -10,7 +10,7 @@ const GROUP_MIN = 3;
  */
 const BLOCK_WAIT_MS_MIN = 150;
 /** A usual delay above this is told, milliseconds. */
-const DELAY_MS_MIN = 90;
+const DELAY_MS_MIN = 60;
 
 /** One by one; some time after they were written; in groups of about so many bytes; all at the end. */
 export type Flow =

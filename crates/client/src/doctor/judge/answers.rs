@@ -12,7 +12,7 @@ const GROUP_MIN: usize = 3;
 /// a clock: the 200 ms for which systems hold back a packet that is not full make groups of three.
 const BLOCK_WAIT_MS_MIN: u64 = 150;
 /// A usual delay above this is told, milliseconds.
-const DELAY_MS_MIN: u64 = 90;
+const DELAY_MS_MIN: u64 = 60;
 
 /// How the messages of a stream came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
