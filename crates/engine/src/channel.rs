@@ -28,6 +28,8 @@ pub struct WatcherId(pub u32);
 /// Why a channel takes nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
+    /// The disk is being asked to forget it, and may refuse.
+    Deleting,
     Deleted,
     Stopping,
 }
@@ -224,7 +226,7 @@ impl Channel {
         let grown = state.log.memory.saturating_sub(before);
         if over > 0 && grown > 0 {
             let before = state.log.memory;
-            state.log.shed(grown.min(over));
+            state.log.shed(grown.min(over), false);
             self.shared.retain(before, state.log.memory);
         }
         if let Some(through) = state.log.trim(false) {
@@ -235,6 +237,7 @@ impl Channel {
     /// What a request gets from a channel that takes nothing more.
     fn closed_error(&self, closed: Closed) -> ReplyError {
         match closed {
+            Closed::Deleting => error::deleting(&self.name),
             Closed::Deleted => error::deleted(&self.name),
             Closed::Stopping => error::draining(),
         }
@@ -242,6 +245,11 @@ impl Channel {
 }
 
 impl State {
+    /// True when it gives nothing more, for now or for good.
+    fn unreadable(&self) -> bool {
+        matches!(self.closed, Some(Closed::Deleting | Closed::Deleted))
+    }
+
     fn wants_index(&self) -> bool {
         self.log.wants_index(self.pending.len() as u64, self.pending_bytes)
     }

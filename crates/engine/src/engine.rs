@@ -232,8 +232,9 @@ impl Engine {
         Ok(channel)
     }
 
-    /// Deletes a channel and its events. Publishes that are under way fail with `channel_deleted`. Waits for the disk. Fails with
-    /// `unknown_channel`, `draining`, `store_full`, `store_failed`; the channel is then as before.
+    /// Deletes a channel and its events. Publishes that are under way fail with `channel_deleted`, those that come until the
+    /// disk has answered with `overloaded`. Waits for the disk. Fails with `unknown_channel`, `draining`, `store_full`,
+    /// `store_failed`; the channel is then as before.
     pub fn delete(&self, name: &str) -> Result<(), ReplyError> {
         let mut admin = lock(&self.admin);
         if self.stopping.load(Ordering::Acquire) {
@@ -243,7 +244,7 @@ impl Engine {
             return Err(ReplyError::new(ErrorCode::UnknownChannel, format!("there is no channel {name:?}")));
         };
         // Its record is not written after it is closed, so nothing brings it back.
-        let closed = channel.close(Closed::Deleted);
+        let closed = channel.close(Closed::Deleting);
         if channel.attributes().kind.on_disk() {
             let deleted = closed.and_then(|()| self.shared.store.delete_channel(channel.number()));
             if let Err(fault) = deleted {

@@ -110,6 +110,10 @@ pub(crate) fn draining() -> ReplyError {
     ReplyError::new(ErrorCode::Draining, "the realm is stopping; repeat on the next link")
 }
 
+pub(crate) fn deleting(name: &str) -> ReplyError {
+    ReplyError::new(ErrorCode::Overloaded, format!("channel {name:?} is being deleted; repeat later"))
+}
+
 pub(crate) fn deleted(name: &str) -> ReplyError {
     ReplyError::new(ErrorCode::ChannelDeleted, format!("channel {name:?} was deleted"))
 }

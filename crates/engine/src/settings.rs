@@ -31,9 +31,10 @@ pub struct Settings {
     /// Most channels. Default 100,000. Beyond it none is created: `overloaded`.
     pub channels_max: usize,
     /// Bytes of all events in memory together, with 200 for the upkeep of each. Default 1 GiB. When it is passed, a channel that
-    /// takes an event gives up as much of its own oldest, and every second the fullest channels give up theirs until a sixteenth
-    /// is free. Events on disk are then merely read from there; `mixed` channels, which cannot give up events in memory
-    /// without those on disk between them, refuse events in memory as `overloaded`.
+    /// takes an event gives up as much of its own oldest, and every second the fullest channels give up theirs, the newest too,
+    /// until a sixteenth is free. What would take a sixteenth more than the limit until then is refused as `overloaded`. Events
+    /// on disk are then merely read from there; `mixed` channels, which cannot give up events in memory without those on disk
+    /// between them, refuse events in memory as `overloaded`.
     pub retained_bytes_max: u64,
 }
 

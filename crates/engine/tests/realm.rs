@@ -195,14 +195,37 @@ fn the_fullest_channels_make_room() {
     let data = "x".repeat(800);
     let big = realm.create("big", attributes(Reliable));
     realm.fill(&big, 48, &data);
-    for n in 0..10 {
+    for n in 0..4 {
         realm.fill(&realm.create(&format!("small{n}"), attributes(Reliable)), 1, &data);
     }
-    assert!(realm.engine.retained_bytes() > 50_000, "a channel does not give up its newest event");
+    assert!(realm.engine.retained_bytes() > 50_000, "a channel does not give up its newest event at once");
     realm.engine.expire(1_000);
     assert!(realm.engine.retained_bytes() <= 50_000 - 50_000 / 16);
     assert!(big.status().events < 48 && big.status().last == Eid(48));
-    assert_eq!(realm.engine.totals().channels, 11);
+    assert_eq!(realm.engine.totals().channels, 5);
+}
+
+#[test]
+fn memory_is_bounded_over_many_channels_of_one_event_each() {
+    let bound = 100_000;
+    let realm = Realm::with(Settings { retained_bytes_max: bound, ..Settings::default() });
+    let publish = |kind, n: usize| {
+        let channel = realm.create(&format!("{kind}{n}"), attributes(kind));
+        (realm.put_from(&channel, None, text(&"x".repeat(5_000)), 0), channel)
+    };
+    let refused = (0..100).filter_map(|n| publish(Reliable, n).0.err()).collect::<Vec<_>>();
+    assert!(!refused.is_empty() && refused.iter().all(|fault| fault.is(ErrorCode::Overloaded)));
+    assert!(realm.engine.retained_bytes() <= bound + bound / 16);
+    realm.engine.expire(1_000);
+    assert!(realm.engine.retained_bytes() <= bound - bound / 16);
+    assert!(publish(Reliable, 100).0.is_ok(), "there is room again");
+
+    for n in 0..100 {
+        let (published, channel) = publish(Persistent, n);
+        assert!(published.is_ok(), "the disk has room");
+        assert_eq!(follow(&channel, 0, 0), [(None, vec![1])]);
+        assert!(realm.engine.retained_bytes() <= bound);
+    }
 }
 
 #[test]

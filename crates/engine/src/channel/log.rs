@@ -251,10 +251,11 @@ impl Log {
         }
     }
 
-    /// Gives up about `bytes` of memory, but not the newest event.
-    pub(crate) fn shed(&mut self, bytes: u64) {
+    /// Gives up about `bytes` of memory, but not the newest event unless `newest` says so, or it is on disk.
+    pub(crate) fn shed(&mut self, bytes: u64, newest: bool) {
         let aim = self.memory.saturating_sub(bytes);
-        while self.memory > aim && self.ring.len() > 1 {
+        let kept = |log: &Log| usize::from(!newest && log.ring.back().is_some_and(|entry| !entry.stored));
+        while self.memory > aim && self.ring.len() > kept(self) {
             if self.on_disk() {
                 self.shift_ring();
             } else {

@@ -65,7 +65,7 @@ impl Channel {
     pub fn read(&self, after: Eid, limit: ReadLimit, now: u64) -> Read {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if after >= state.log.head || state.closed == Some(Closed::Deleted) {
+        if after >= state.log.head || state.unreadable() {
             return Read::Page(Page { next: after, ..Page::default() });
         }
         self.expire_front(state, now);
@@ -86,7 +86,7 @@ impl Channel {
             let start = {
                 let mut guard = self.lock();
                 let state = &mut *guard;
-                if state.closed == Some(Closed::Deleted) {
+                if state.unreadable() {
                     return Ok(Page { next: after, ..Page::default() });
                 }
                 self.expire_front(state, now);
@@ -95,7 +95,7 @@ impl Channel {
             let stored = self.read_disk(start, limit)?;
             let guard = self.lock();
             let state: &State = &guard;
-            if state.closed == Some(Closed::Deleted) {
+            if state.unreadable() {
                 return Ok(Page { next: after, ..Page::default() });
             }
             let head = state.log.head;

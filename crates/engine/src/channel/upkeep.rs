@@ -28,7 +28,7 @@ impl Channel {
     /// Asks for a turn at `due` or a little later, unless an earlier one is coming.
     pub(super) fn schedule(&self, state: &mut State, due: u64) {
         let due = due.div_ceil(TICK_MS).saturating_mul(TICK_MS);
-        if due < state.due && state.closed != Some(Closed::Deleted) {
+        if due < state.due && !state.unreadable() {
             self.shared.agenda.put(state.due, due, self.number, self.this.clone());
             state.due = due;
         }
@@ -55,7 +55,7 @@ impl Channel {
     pub(crate) fn turn(&self, due: u64, now: u64) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if state.due != due || state.closed == Some(Closed::Deleted) {
+        if state.due != due || state.unreadable() {
             return;
         }
         state.due = u64::MAX;
@@ -197,6 +197,7 @@ impl Channel {
     pub(crate) fn end(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        state.closed = Some(Closed::Deleted);
         self.leave_agenda(state);
         let answers = self.abandon(state, &error::deleted(&self.name));
         let before = state.log.memory;
@@ -219,11 +220,11 @@ impl Channel {
         self.lock().log.memory
     }
 
-    /// Gives up about `bytes` of memory. Gives what became free.
+    /// Gives up about `bytes` of memory, the newest event too. Gives what became free.
     pub(crate) fn shed(&self, bytes: u64) -> u64 {
         let mut state = self.lock();
         let before = state.log.memory;
-        state.log.shed(bytes);
+        state.log.shed(bytes, true);
         self.shared.retain(before, state.log.memory);
         before - state.log.memory
     }
@@ -263,5 +264,52 @@ impl Channel {
         let bytes = state.windows.bytes();
         self.shared.remember(state.windows_bytes, bytes);
         state.windows_bytes = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use throughline_wire::event::{Body, Data};
+    use throughline_wire::message::{ErrorCode, From};
+
+    use super::*;
+    use crate::memory::MemoryStore;
+    use crate::{ChannelAttributes, Engine, Publish, Settings, Watcher};
+
+    #[derive(Default)]
+    struct Ends(AtomicUsize);
+
+    impl Watcher for Ends {
+        fn dirty(&self, _channel: u32) {}
+
+        fn deleted(&self, _channel: u32) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Between the question to the disk and its answer nobody can tell whether the channel ends.
+    #[test]
+    fn who_comes_to_a_channel_while_it_is_being_deleted_is_told_what_became_of_it() {
+        let engine = Engine::open(Settings::default(), MemoryStore::manual(), &[], 1, 0).unwrap();
+        let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
+        let channel = engine.create("c", attributes, 0).unwrap().channel();
+        let ends = Arc::new(Ends::default());
+        let watcher = engine.register(Arc::clone(&ends) as Arc<dyn Watcher>);
+        channel.close(Closed::Deleting).unwrap();
+        channel.watch(watcher);
+        assert!(channel.position(From::New, 0).is_ok());
+        let body = Body::new(Data::text("x"));
+        let publish = Publish { channel: Arc::clone(&channel), origin: None, body, persistent: None };
+        let refused = engine.publish(publish.clone(), 0, |_| {}).unwrap().unwrap_err();
+        assert!(refused.is(ErrorCode::Overloaded));
+        channel.reopen();
+        assert_eq!(ends.0.load(Ordering::SeqCst), 0);
+        assert!(engine.publish(publish, 0, |_| {}).is_none());
+        engine.delete("c").unwrap();
+        assert_eq!(ends.0.load(Ordering::SeqCst), 1);
+        assert!(channel.position(From::New, 0).unwrap_err().is(ErrorCode::ChannelDeleted));
     }
 }

@@ -260,7 +260,9 @@ settings! {
         publish_memory_bytes_max: u64 = "268435456", bytes(1_048_576, 1 << 50), "67108864";
         /// Most channels; one more is refused with `overloaded`. Each costs some hundred bytes of memory besides its events.
         channels_max: u64 = "100000", count("channels", 1, 10_000_000), "1000";
-        /// Most bytes of event data that all channels together keep in memory. Set it to what the machine can spare.
+        /// Most bytes of event data that all channels together keep in memory. Set it to what the machine can spare. When it is passed,
+        /// the oldest events of the fullest channels leave memory every second: those on disk are read from there, the others are gone. A
+        /// publish that would take a sixteenth more than the limit until then is refused with `overloaded`, to be repeated later.
         retained_bytes_max: u64 = "1073741824", bytes(1_048_576, 1 << 50), "268435456";
         /// Most bytes of event data that may wait for the disk in all, and, counted apart, that HTTP requests may be sending at a
         /// time. Beyond it a publish is refused with `overloaded`, to be repeated later; of requests those whose bodies have been
