@@ -31,6 +31,13 @@ impl Budget {
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
+    /// The same, or any number of bytes when nothing is used.
+    pub(crate) fn take_alone(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.max || used == 0);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
     /// Gives back what was taken.
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);

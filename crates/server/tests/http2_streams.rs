@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
@@ -37,9 +38,13 @@ struct Proxy {
 
 impl Proxy {
     async fn connect(realm: &Realm) -> Proxy {
+        Proxy::connect_with(realm, STREAM_WINDOW).await
+    }
+
+    async fn connect_with(realm: &Realm, stream_window: u32) -> Proxy {
         let socket = TcpStream::connect(realm.address()).await.unwrap();
         let mut builder = client::Builder::new();
-        builder.initial_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
+        builder.initial_window_size(stream_window).initial_connection_window_size(WINDOW);
         let (connection, driver) = builder.handshake(socket).await.unwrap();
         tokio::spawn(driver);
         Proxy { connection, links: 0 }
@@ -140,6 +145,30 @@ fn streams_whose_clients_take_nothing_are_reset_and_the_others_live_on() {
             until(other, "\"reply\"").await;
         }
     });
+    realm.stop();
+}
+
+#[test]
+fn a_stream_whose_client_takes_a_few_bytes_at_a_time_is_reset() {
+    let folder = tempfile::tempdir().unwrap();
+    let realm = realm(folder.path(), "timeouts.body_ms = 100\n");
+    let reason = runtime().block_on(async {
+        let mut proxy = Proxy::connect_with(&realm, 16).await;
+        proxy.publish("big", &"x".repeat(100_000)).await;
+        let answer = proxy.ask(Method::GET, "channels/big/events?from=all", "").await.unwrap();
+        let mut stream = answer.into_body();
+        // Some bytes well within each time in which it may take none.
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            pace.tick().await;
+            match stream.data().await {
+                Some(Ok(data)) => stream.flow_control().release_capacity(data.len()).unwrap(),
+                Some(Err(e)) => return e.reason(),
+                None => return None,
+            }
+        }
+    });
+    assert_eq!(reason, Some(Reason::CANCEL));
     realm.stop();
 }
 

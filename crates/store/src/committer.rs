@@ -225,7 +225,8 @@ impl Committer {
         }
     }
 
-    /// Opens a broken database anew if it is time to. Returns why it is still broken.
+    /// Opens a broken database anew if it is time to: when somebody writes, and on a disk that was full whenever that is looked
+    /// at. Returns why it is still broken.
     fn mend(&mut self, commands: &[Command]) -> Option<StoreError> {
         let broken = self.broken.as_mut()?;
         let settings = &self.shared.settings;
@@ -233,6 +234,7 @@ impl Committer {
         let due = match (now, broken.tried) {
             (Some(now), Some(tried)) => now.abs_diff(tried) >= RETRY_MS,
             (Some(_), None) => true,
+            (None, _) if commands.is_empty() => true,
             (None, _) => commands.iter().any(|c| matches!(c, Command::PutChannel(..) | Command::DeleteChannel(..))),
         };
         if !due {
@@ -240,8 +242,9 @@ impl Committer {
         }
         broken.tried = now.or(broken.tried);
         let failed = broken.commit;
-        // Who deletes makes room.
-        let removal = commands.iter().any(|c| matches!(c, Command::DeleteChannel(..)));
+        // Who deletes makes room, and readers need none.
+        let closed = self.shared.disk.read().unwrap_or_else(PoisonError::into_inner).is_none();
+        let removal = closed || commands.iter().any(|c| matches!(c, Command::DeleteChannel(..)));
         let needed = if removal { REMOVAL_BYTES_MIN } else { settings.free_bytes_min.max(REMOVAL_BYTES_MIN) };
         match disk::free_bytes(&settings.dir) {
             Ok(free) if free < needed => {

@@ -213,14 +213,33 @@ fn a_write_that_fails_is_undone_and_the_store_recovers_in_place() {
         disk.release();
         // The next attempt is due a second after the last one.
         eid += 1;
-        assert!(append_at(&store, big(eid, time + 999)).is_err());
-        eid += 1;
         append_at(&store, big(eid, time + 1001)).unwrap();
         kept.push(eid);
         holds(&store, &kept);
     }
     drop(store);
     holds(&open(&disk.path()), &kept);
+}
+
+#[test]
+fn after_a_write_that_failed_the_store_works_again_although_nobody_publishes() {
+    let disk = SmallDisk::new(16);
+    let (to, told) = std::sync::mpsc::channel();
+    let watch = move |progress: Progress<'_>| {
+        if let Progress::Full(full) = progress {
+            let _ = to.send(full);
+        }
+    };
+    let settings = StoreSettings { free_bytes_min: 0, ..StoreSettings::new(disk.path()) };
+    let store = FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap();
+    store.put_channel(&record(1)).unwrap();
+    disk.occupy(100 * 1024);
+    let failed = (1..).find(|eid| append_at(&store, big(*eid, NOW)).is_err()).unwrap();
+    assert!(append_at(&store, big(failed + 1, NOW + 10_000)).is_err());
+    assert_eq!(told.recv(), Ok(true));
+    disk.release();
+    assert_eq!(told.recv(), Ok(false));
+    holds(&store, &(1..failed).collect::<Vec<_>>());
 }
 
 #[test]

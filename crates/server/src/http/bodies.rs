@@ -117,7 +117,7 @@ impl Drop for Held<'_> {
 
 /// Bytes of an answer, counted until all of it was sent or its connection is gone.
 struct Counted {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     budget: Arc<Budget>,
 }
 
@@ -129,16 +129,17 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes.capacity());
+        self.budget.give_back(self.bytes.len());
     }
 }
 
-/// An answer that counts among those under way.
+/// An answer that counts among those under way. Alone it may be as large as it likes: what is repeated later is no smaller then.
 ///
 /// # Errors
 /// `overloaded` when these would hold more than the budget.
 pub(super) fn counted(budget: &Arc<Budget>, bytes: Vec<u8>) -> Result<Bytes, Fault> {
-    if budget.take(bytes.capacity()) {
+    let bytes = bytes.into_boxed_slice();
+    if budget.take_alone(bytes.len()) {
         return Ok(Bytes::from_owner(Counted { bytes, budget: Arc::clone(budget) }));
     }
     let max = budget.max();

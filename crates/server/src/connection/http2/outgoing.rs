@@ -9,19 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::pipe::Far;
 use crate::waiting::Awaited;
 
 /// How long a client may take to end a WebSocket that its link has ended.
 const LINGER: Duration = Duration::from_secs(3);
+/// What a client has to take of an answer each time that it may take nothing, bytes: with single ones it would hold it for ever.
+const STEP_BYTES: usize = 16_384;
 
 /// The client's side of a stream.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     stream: SendStream<Bytes>,
-    /// How long the client may take nothing of what is over.
+    /// How long the client may take next to nothing of what is over.
     patience: Duration,
 }
 
@@ -54,14 +56,19 @@ impl Outgoing {
         far.poll_take(cx).map(Ok)
     }
 
-    /// Hands bytes over as the window takes them. Resets the stream when nothing was taken for too long of what was `over` before.
+    /// Hands bytes over as the window takes them. Resets the stream when too little was taken for too long of what was `over` before.
     async fn hand(&mut self, mut rest: Bytes, last: bool, over: impl Fn() -> bool) -> Result<(), Cut> {
+        let (mut due, mut taken) = (Instant::now() + self.patience, 0);
         while !rest.is_empty() {
             self.stream.reserve_capacity(rest.len());
             let was_over = over();
-            match timeout(self.patience, poll_fn(|cx| self.poll_room(cx))).await {
+            match timeout_at(due, poll_fn(|cx| self.poll_room(cx))).await {
                 Ok(room) => {
                     let part = rest.split_to(room?.min(rest.len()));
+                    taken += part.len();
+                    if !was_over || taken >= STEP_BYTES {
+                        (due, taken) = (Instant::now() + self.patience, 0);
+                    }
                     self.stream.send_data(part, last && rest.is_empty()).map_err(|_| Cut)?;
                 }
                 Err(_) if was_over => {
@@ -71,7 +78,7 @@ impl Outgoing {
                     self.stream.send_reset(Reason::CANCEL);
                     return Err(Cut);
                 }
-                Err(_) => {}
+                Err(_) => due = Instant::now() + self.patience,
             }
         }
         Ok(())

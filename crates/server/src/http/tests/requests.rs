@@ -266,6 +266,9 @@ async fn pages_end_by_their_bytes_and_those_under_way_are_bounded() {
     let refused = realm.send("GET", EVENTS, &[], b"").await;
     assert_eq!(refused.status, 503);
     assert!(refused.body.contains("limits.answer_bytes_max"), "{}", refused.body);
+    answers.give_back(12_000_000);
+    assert!(answers.take_alone(20_000_000), "one that is larger than all may be is sent when it is alone");
+    assert!(!answers.take_alone(1));
 }
 
 #[tokio::test]
