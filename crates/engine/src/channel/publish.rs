@@ -187,7 +187,8 @@ impl Channel {
                 _ => weight <= memory || total.saturating_add(weight - memory) <= limit.saturating_add(limit / 16),
             };
         if !fits {
-            let message = format!("events in memory take {limit} bytes (retained_bytes_max); repeat later");
+            let way = if self.attributes.kind == ChannelKind::Mixed { " or publish it persistent" } else { "" };
+            let message = format!("events in memory take {limit} bytes (retained_bytes_max); repeat later{way}");
             return Err(ReplyError::limit(ErrorCode::Overloaded, message, limit));
         }
         if waits { self.shared.admit(weight) } else { Ok(()) }
