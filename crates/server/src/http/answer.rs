@@ -66,9 +66,10 @@ pub fn full_response() -> Vec<u8> {
 
 /// The whole answer to a connection without TLS where it is needed. It is closed after that.
 pub(crate) fn plain_response() -> Vec<u8> {
-    const BODY: &[u8] = b"{\"error\":{\"code\":\"tls_required\",\"message\":\"the realm is served over TLS only \
-        (tls.plain = false): use https:// or wss:// in place of http:// or ws://\"}}";
-    last_response("400 Bad Request", "", BODY)
+    let message =
+        "the realm is served over TLS only (tls.plain = false): use https:// or wss:// in place of http:// or ws://";
+    let error = ReplyError { code: "tls_required".into(), message: message.into(), limit: None };
+    last_response("400 Bad Request", "", &error_json(&error))
 }
 
 /// The whole answer to a request that can be read in two ways. The connection is closed after that.

@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 use hyper::header::{CONTENT_LENGTH, ETAG, HOST};
 use throughline_engine::memory::MemoryStore;
 
@@ -68,8 +68,8 @@ impl Realm {
     }
 }
 
-/// A body that never ends, in pieces of one size, or that never comes.
-struct Endless(Option<Bytes>);
+/// A body that never ends, in pieces of one size.
+struct Endless(Bytes);
 
 impl hyper::body::Body for Endless {
     type Data = Bytes;
@@ -79,18 +79,11 @@ impl hyper::body::Body for Endless {
         self: Pin<&mut Self>,
         _: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
-        match &self.0 {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece.clone())))),
-            None => Poll::Pending,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        Poll::Ready(Some(Ok(Frame::data(self.0.clone()))))
     }
 }
 
-/// A body of which one piece comes, and never the rest.
+/// A body of which one piece comes, or none, and never the rest.
 struct Slow(Option<Bytes>);
 
 impl hyper::body::Body for Slow {

@@ -207,7 +207,7 @@ async fn pages_follow_one_another_through_memory_and_disk() {
 async fn bodies_are_bounded_while_they_are_read() {
     let realm = Realm::new("limits.event_bytes_max = 2048");
     let whole = realm.send("POST", EVENTS, &[], &[b'x'; 2049]).await;
-    let endless = Endless(Some(Bytes::from_static(&[b'x'; 100])));
+    let endless = Endless(Bytes::from_static(&[b'x'; 100]));
     let streamed = realm.send_body("POST", EVENTS, &[], endless).await;
     for answer in [whole, streamed] {
         assert_eq!(answer.status, 413);
@@ -274,7 +274,7 @@ async fn pages_end_by_their_bytes_and_those_under_way_are_bounded() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let realm = Realm::new("timeouts.body_ms = 100");
-    let answer = realm.send_body("POST", EVENTS, &[], Endless(None)).await;
+    let answer = realm.send_body("POST", EVENTS, &[], Slow(None)).await;
     assert_eq!(answer.status, 408);
     assert!(answer.body.contains("timeouts.body_ms = 100"), "{}", answer.body);
 }
