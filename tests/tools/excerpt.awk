@@ -12,7 +12,9 @@ BEGIN { told_max = 150 }
 
 {
     lines[NR] = $0
-    if (within && (names || told < told_max)) {
+    # Frames of a backtrace say little, and are many.
+    frame = within == "cargo" && /^ +([0-9]+: |at )/
+    if (within && !frame && (names || told < told_max)) {
         wanted[NR] = 1
         told++
     }

@@ -157,7 +157,7 @@ stage_doctor() {
 
 # What the realm believes of whom, and what it refuses before anything is asked of it.
 stage_front() {
-    system_tests tests/proxy-protocol tests/front-forwarded tests/front-smuggling tests/front-slow
+    system_tests tests/proxy-protocol tests/front-forwarded tests/front-smuggling tests/front-slow tests/front-refusals
 }
 
 stage_browsers() {

@@ -67,22 +67,7 @@ impl Config {
         if let Some(url) = &self.public_url {
             url.belongs_to(&mut self.origins);
         }
-        if self.limits.publish_bytes_max < self.limits.event_bytes_max {
-            let (place, text) = (reader.place("limits.publish_bytes_max"), publish_bytes_text(&self.limits));
-            reader.fault(place, text);
-        }
-        if self.limits.pending_bytes_max < self.limits.event_bytes_max {
-            let place = reader.place("limits.pending_bytes_max");
-            let Limits { pending_bytes_max, event_bytes_max, .. } = self.limits;
-            reader.fault(
-                place,
-                format_args!(
-                    "limits.pending_bytes_max = {pending_bytes_max}: too small for one event of limits.event_bytes_max = \
-                     {event_bytes_max} bytes"
-                ),
-            );
-        }
-        self.check_shares(reader);
+        self.check_sizes(reader);
         self.check_listener(reader);
         for entry in reader.channels() {
             let Some(channel) = self.configured_channel(reader, entry) else { continue };
@@ -94,18 +79,39 @@ impl Config {
         self
     }
 
-    /// What is bounded for all links together has room for the largest messages of some.
-    fn check_shares(&self, reader: &mut Reader<'_>) {
-        let Limits { event_bytes_max, poll_bytes_max, partial_bytes_max, .. } = self.limits;
-        for (path, value, times) in
-            [("limits.poll_bytes_max", poll_bytes_max, 16), ("limits.partial_bytes_max", partial_bytes_max, 8)]
+    /// What is bounded has room for one event of the largest size, and what is bounded for all links together for the largest
+    /// messages of some.
+    fn check_sizes(&self, reader: &mut Reader<'_>) {
+        let Limits { event_bytes_max, publish_bytes_max, pending_bytes_max, poll_bytes_max, partial_bytes_max, .. } =
+            self.limits;
+        let small = |(_, value, times): &(&str, u64, u64)| *value < event_bytes_max.saturating_mul(*times);
+        for (path, value, times) in [
+            ("limits.publish_bytes_max", publish_bytes_max, 1),
+            ("limits.pending_bytes_max", pending_bytes_max, 1),
+            ("limits.poll_bytes_max", poll_bytes_max, 16),
+            ("limits.partial_bytes_max", partial_bytes_max, 8),
+        ]
+        .iter()
+        .filter(|limit| small(limit))
         {
-            if value < event_bytes_max.saturating_mul(times) {
-                let place = reader.place(path);
-                let text = format!(
-                    "{path} = {value}: too small: at least {times} times limits.event_bytes_max = {event_bytes_max} are needed"
-                );
-                reader.fault(place, text);
+            let needed = event_bytes_max.saturating_mul(*times);
+            let room = match times {
+                1 => "one event".to_owned(),
+                _ => format!("{times} events"),
+            };
+            // Where it was not written, the fault lies where the size of an event was.
+            match reader.given(path) {
+                Some(place) => reader.fault(
+                    place,
+                    format_args!("{path} = {value}: too small for {room} of limits.event_bytes_max = {event_bytes_max} bytes"),
+                ),
+                None => reader.fault(
+                    reader.place("limits.event_bytes_max"),
+                    format_args!(
+                        "limits.event_bytes_max = {event_bytes_max}: {path} has to have room for {room}, so set it too, to \
+                         {needed} or more"
+                    ),
+                ),
             }
         }
     }
@@ -196,13 +202,6 @@ impl Config {
             ..ServerSettings::default()
         }
     }
-}
-
-fn publish_bytes_text(limits: &Limits) -> String {
-    format!(
-        "limits.publish_bytes_max = {}: too small for one event of limits.event_bytes_max = {} bytes",
-        limits.publish_bytes_max, limits.event_bytes_max
-    )
 }
 
 /// A limit as a size in memory; a limit beyond what can be addressed is none.

@@ -29,6 +29,7 @@ use throughline_wire::ws::handshake::{self, RequestHead};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::addresses::{Crowded, Guest};
 use crate::http::{self, Body, cors};
 use crate::metrics::Turned;
 use crate::peer::{Client, Source};
@@ -74,25 +75,27 @@ async fn serve(local: &Rc<Local>, socket: std::net::TcpStream, wait: &Rc<Wait>) 
     };
     let first = first?;
     if let Some((start, accepted, len)) = sniff(local, &first) {
-        let First { stream, mut bytes, .. } = first;
+        let First { stream, mut bytes, guest, .. } = first;
         bytes.drain(..len);
-        return begin(local, stream, start, accepted, bytes).await;
+        return begin(local, stream, guest, (start, accepted), bytes).await;
     }
-    let First { stream, source, bytes, head } = first;
+    let First { stream, source, guest, bytes, head } = first;
     if http2::is_preface(&bytes) && local.http.config.http2.enabled {
-        return Box::pin(http2::serve(Rc::clone(local), stream, source, bytes, Rc::clone(wait))).await;
+        let served = Box::pin(http2::serve(Rc::clone(local), stream, source, bytes, Rc::clone(wait))).await;
+        drop(guest);
+        return served;
     }
     // Kept apart, so that this task is small for the many that only become WebSocket connections.
     let raw = head.filter(|head| probe::is_inspection(&head.target)).map(Box::new);
-    Box::pin(serve_http(local, stream, (source, wait), bytes, raw)).await
+    Box::pin(serve_http(local, stream, guest, (source, wait), (bytes, raw))).await
 }
 
 /// Answers a handshake and opens its link. `early` are bytes that came behind the request.
 async fn begin(
     local: &Rc<Local>,
     mut stream: Stream,
-    start: WebSocketStart,
-    accepted: Accepted,
+    guest: Option<Guest>,
+    (start, accepted): (WebSocketStart, Accepted),
     mut early: Vec<u8>,
 ) -> io::Result<()> {
     match accepted {
@@ -103,7 +106,7 @@ async fn begin(
             }
         }
     }
-    local.link(stream, start, &mut early);
+    local.link(stream, start, &mut early, guest);
     Ok(())
 }
 
@@ -132,6 +135,7 @@ async fn taken(patience_ms: u64, taking: impl Future<Output = io::Result<()>>) -
 struct First {
     stream: Stream,
     source: Source,
+    guest: Option<Guest>,
     bytes: Vec<u8>,
     /// A whole head of a request, which lies at the front of the bytes.
     head: Option<RequestHead>,
@@ -143,6 +147,7 @@ async fn first_bytes(local: &Local, tcp: TcpStream) -> io::Result<First> {
     let mut stream = Stream::Tcp(tcp);
     let mut more = read_some(local, &stream, &mut bytes).await?;
     let mut source = proxied::source(local, &stream, &mut bytes, &mut more).await?;
+    let guest = admit(local, &mut stream, source).await?;
     if let Some(certificates) = &local.certificates {
         if bytes.first() == Some(&HANDSHAKE_RECORD) {
             let begun = Box::pin(begin_tls(local, stream, certificates.current(), std::mem::take(&mut bytes))).await;
@@ -166,7 +171,16 @@ async fn first_bytes(local: &Local, tcp: TcpStream) -> io::Result<First> {
             Ok(head) => head,
             Err(_) => None,
         };
-        return Ok(First { stream, source, bytes, head });
+        return Ok(First { stream, source, guest, bytes, head });
+    }
+}
+
+/// Counts a connection at the address that it comes from, or refuses it there. A trusted proxy carries many clients.
+async fn admit(local: &Local, stream: &mut Stream, source: Source) -> io::Result<Option<Guest>> {
+    let Some(address) = source.address.filter(|_| !source.trusted) else { return Ok(None) };
+    match local.http.addresses.admit(address) {
+        Ok(guest) => Ok(guest),
+        Err(Crowded) => Err(refusal::turn_away(local, stream, address).await),
     }
 }
 
@@ -267,9 +281,9 @@ struct Wire {
 async fn serve_http(
     local: &Rc<Local>,
     stream: Stream,
+    guest: Option<Guest>,
     (came, wait): (Source, &Rc<Wait>),
-    first: Vec<u8>,
-    raw: Option<RawHead>,
+    (first, raw): (Vec<u8>, Option<RawHead>),
 ) -> io::Result<()> {
     let timeouts = &local.http.config.timeouts;
     let (tls, raw, wait) = (stream.agreed(), Cell::new(raw), Rc::clone(wait));
@@ -314,14 +328,14 @@ async fn serve_http(
             None => end(local, &mut stream).await,
         },
         Some(Takeover::Stream(start)) => {
-            local.stream_link(stream, start.with_head());
+            local.stream_link(stream, start.with_head(), guest);
             Ok(())
         }
         Some(Takeover::Probe(probe)) => probe::run(local, &stream, &probe.with_head()).await,
         Some(Takeover::WebSocket(start, accepted, body)) => {
             let body = legacy::what_came(body);
             let early = [body.as_ref(), parts.read_buf.as_ref(), held.as_slice()].concat();
-            begin(local, stream, start, accepted, early).await
+            begin(local, stream, guest, (start, accepted), early).await
         }
     }
 }
@@ -413,7 +427,7 @@ fn handshake_by_hyper<B>(
     };
     let accepted = upgrade::accept(&local.http, &handshake).map_err(|refused| {
         local.http.metrics.websocket_refused(refused.code());
-        let mut response = refused.response(local.http.config.websocket.versions);
+        let mut response = refused.response(&local.http);
         cors::allow(request.headers(), &local.http.config.origins, response.headers_mut());
         Box::new(response)
     })?;

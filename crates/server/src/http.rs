@@ -24,18 +24,21 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use throughline_engine::Engine;
 
+use crate::addresses::Addresses;
 use crate::budget::Budget;
+use crate::clock::Clock;
 use crate::config::{Config, Origins};
 use crate::metrics::Metrics;
 use crate::probe::Probes;
+use crate::rare::Rare;
 use crate::transport::Directory;
-use answer::{Fault, whole};
+use answer::{BAD_ORIGIN, Fault, whole};
 use bodies::Bodies;
 use request::Query;
 use route::Route;
 
-pub use answer::{bad_origin, error, full_response};
-pub(crate) use answer::{plain_response, refused_response};
+pub(crate) use answer::{crowded_response, plain_response, refused_response};
+pub use answer::{error, full_response};
 pub use body::Body;
 pub(crate) use diagnose::{Attempt, Attempts};
 
@@ -54,9 +57,14 @@ pub struct Context {
     /// What probes may still do.
     pub(crate) probes: Probes,
     now: fn() -> u64,
+    clock: Clock,
+    /// Lines of the log about pages that may not use the realm.
+    origins_refused: Rare,
     draining: AtomicBool,
     /// Connections of the realm, and links within those that carry many.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// Connections by the address that they come from.
+    pub(crate) addresses: Arc<Addresses>,
     /// What requests bring at this moment.
     bodies: Bodies,
     /// What pages of events hold on their way to clients.
@@ -80,8 +88,24 @@ impl Context {
         let (attempts, probes) = (Attempts::default(), Probes::new(&config.probes));
         let (bodies, answers) = (Bodies::new(limits.pending_bytes_max), Arc::new(Budget::new(limits.answer_bytes_max)));
         let draining = AtomicBool::new(false);
-        let connections = Arc::default();
-        Context { engine, config, metrics, links, attempts, probes, now, draining, connections, bodies, answers }
+        let (connections, addresses) = (Arc::default(), Addresses::new(limits.connections_per_address_max));
+        let (clock, origins_refused) = (Clock::start(), Rare::default());
+        Context {
+            engine,
+            config,
+            metrics,
+            links,
+            attempts,
+            probes,
+            now,
+            clock,
+            origins_refused,
+            draining,
+            connections,
+            addresses,
+            bodies,
+            answers,
+        }
     }
 
     /// From now on nothing new is accepted.
@@ -104,6 +128,17 @@ impl Context {
         (self.now)()
     }
 
+    /// Gives back why a request is refused; what the operator has to know of is counted and told.
+    pub(crate) fn noted(&self, fault: Fault) -> Fault {
+        if fault.error().code == BAD_ORIGIN {
+            self.metrics.origins_refused.inc();
+            if let Some(times) = self.origins_refused.happened(self.clock.now().monotonic) {
+                tracing::info!(times, "a request is refused: {}", fault.error().message);
+            }
+        }
+        fault
+    }
+
     /// Calls the engine where it may wait for the disk.
     async fn blocking<T: Send + 'static>(&self, call: impl FnOnce(&Engine) -> T + Send + 'static) -> Result<T, Fault> {
         let engine = Arc::clone(&self.engine);
@@ -124,7 +159,8 @@ where
     B: hyper::body::Body<Data = Bytes>,
 {
     let (head, body) = request.into_parts();
-    let response = respond(&head, body, context).await.unwrap_or_else(Fault::into_response);
+    let response = respond(&head, body, context).await;
+    let response = response.unwrap_or_else(|fault| context.noted(fault).into_response());
     complete(&head, context, response)
 }
 

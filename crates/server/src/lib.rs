@@ -3,6 +3,7 @@
 //! [`run`] is the whole of it; [`Realm`] is the same for programs that embed one. Channels and events are the
 //! matter of `throughline-engine`, the protocol that of `throughline-session`; this crate is where they meet.
 
+mod addresses;
 mod budget;
 pub mod clock;
 pub mod config;

@@ -2,6 +2,7 @@
 
 mod engine;
 mod store;
+mod turned;
 
 use std::borrow::Cow;
 
@@ -21,6 +22,8 @@ use throughline_wire::ws::Version;
 use crate::probe;
 use engine::EngineNumbers;
 use store::StoreNumbers;
+
+pub(crate) use turned::Turned;
 
 /// A number that only grows. Adding is one atomic operation.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +97,8 @@ pub struct Metrics {
     pub forwarded_ignored: Counter,
     /// Requests refused for what a trusted proxy said of them.
     pub forwarded_refused: Counter,
+    /// Requests and WebSocket handshakes of pages whose origin is not allowed.
+    pub origins_refused: Counter,
     /// Probes that were refused because there were too many.
     pub probes_refused: Counter,
     /// Links closed since unfinished messages reached their bound.
@@ -122,35 +127,6 @@ type Code = [(&'static str, &'static str); 1];
 
 /// Labels of a failure that a client reported: its transport and its kind.
 type PathFailure = Vec<(&'static str, &'static str)>;
-
-/// Why a connection came to nothing before it asked for anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
-    /// `limits.connections_max` was reached.
-    Full,
-    /// It said nothing, or no whole request, within `timeouts.head_ms`.
-    Silent,
-    /// Its PROXY header is none, or came from somebody who may not send one.
-    ProxyHeader,
-    /// It did not speak TLS, and has to (`tls.plain`).
-    Plain,
-    /// Its TLS handshake failed.
-    Tls,
-}
-
-impl Turned {
-    const ALL: [Turned; 5] = [Turned::Full, Turned::Silent, Turned::ProxyHeader, Turned::Plain, Turned::Tls];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Turned::Full => "connections_max",
-            Turned::Silent => "no_request",
-            Turned::ProxyHeader => "proxy_header",
-            Turned::Plain => "tls_required",
-            Turned::Tls => "tls_handshake",
-        }
-    }
-}
 
 /// Where a page for one link comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +205,7 @@ impl Metrics {
         let metrics = Metrics {
             probes,
             probes_refused: Counter::default(),
+            origins_refused: Counter::default(),
             keys_lost: Counter::default(),
             connections_waiting: Gauge::default(),
             waiting_closed: Counter::default(),
@@ -272,6 +249,11 @@ impl Metrics {
                 &self.forwarded_ignored,
             ),
             ("forwarded_refused", "Requests refused for a trusted proxy's forwarded headers", &self.forwarded_refused),
+            (
+                "origins_refused",
+                "Requests and WebSocket handshakes of pages that may not use the realm",
+                &self.origins_refused,
+            ),
             ("probes_refused", "Probes refused because there were too many", &self.probes_refused),
             ("partials_refused", "Links closed at limits.partial_bytes_max", &self.partials_refused),
             ("polls_ended", "Links on polls ended at limits.poll_bytes_max", &self.polls_ended),

@@ -169,7 +169,10 @@ where
             local.http.metrics.http_requests.inc();
             stream
         }
-        Err(fault) => Outcome::Answer(http::complete(&head, &local.http, unbuffered(fault.into_response()))),
+        Err(fault) => {
+            let response = local.http.noted(fault).into_response();
+            Outcome::Answer(http::complete(&head, &local.http, unbuffered(response)))
+        }
     }
 }
 

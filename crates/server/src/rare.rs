@@ -1,6 +1,6 @@
 //! Lines of the log that many clients at a time could cause.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Milliseconds between two lines of one kind.
 const PAUSE_MS: u64 = 1_000;
@@ -9,21 +9,19 @@ const PAUSE_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// When the next may pass, monotonic milliseconds.
-    next: Cell<u64>,
-    held: Cell<u64>,
+    next: AtomicU64,
+    held: AtomicU64,
 }
 
 impl Rare {
     /// Something happened: how often since the last line, if a line is due.
     pub(crate) fn happened(&self, now: u64) -> Option<u64> {
-        let times = self.held.get() + 1;
-        if now < self.next.get() {
-            self.held.set(times);
-            return None;
-        }
-        self.next.set(now + PAUSE_MS);
-        self.held.set(0);
-        Some(times)
+        self.held.fetch_add(1, Ordering::Relaxed);
+        let next = self.next.load(Ordering::Relaxed);
+        // Of several threads that find a line due, one writes it.
+        let due = now >= next
+            && self.next.compare_exchange(next, now + PAUSE_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        due.then(|| self.held.swap(0, Ordering::Relaxed))
     }
 }
 

@@ -128,11 +128,12 @@ impl Realm {
         self.public_url.as_ref()
     }
 
-    /// Reads the certificates again; they are also read when their files change.
-    pub fn reload(&self) {
+    /// Reads the certificates again; they are also read when their files change. False when there are none.
+    pub fn reload(&self) -> bool {
         if let Some(certificates) = &self.certificates {
             certificates.reload();
         }
+        self.certificates.is_some()
     }
 
     /// Stops: no new connections, clients are told and given what is theirs, the store is closed. Waits for all of it.
@@ -172,7 +173,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let _ =
         write!(stdout, "listening on {}\n{}", realm.url(), public.unwrap_or_default()).and_then(|()| stdout.flush());
     while runtime.block_on(signals.wait()) == Signal::Reload {
-        realm.reload();
+        let without = if realm.reload() { "" } else { ", and there are none" };
+        tracing::info!(
+            "SIGHUP: only certificates are read again{without}; a change of the configuration, of its channels too, takes effect at \
+             the next start"
+        );
     }
     tracing::info!("stopping: telling clients, giving them what is theirs");
     realm.stop();

@@ -16,6 +16,7 @@ use throughline_wire::ws::deflate::Agreed;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
+use crate::addresses::Guest;
 use crate::clock::Clock;
 use crate::connection;
 use crate::http::Context as HttpContext;
@@ -134,6 +135,8 @@ pub(crate) struct Local {
     pub(crate) waiting: Rc<Waiting>,
     /// Lines of the log about connections that had to make room there.
     pub(crate) waited_for: Rare,
+    /// The same about addresses that have too many.
+    pub(crate) crowded: Rare,
     /// Lines of the log about key bytes that did not come.
     pub(crate) keys_lost: Rare,
     /// The same about connections that were refused for a PROXY header.
@@ -185,6 +188,7 @@ async fn run(start: ShardStart, mut incoming: mpsc::UnboundedReceiver<std::net::
         phase: phase.clone(),
         waiting: Waiting::new(waiting_max, metrics),
         waited_for: Rare::default(),
+        crowded: Rare::default(),
         keys_lost: Rare::default(),
         headers_refused: Rare::default(),
         forwarded_refused: Rare::default(),
@@ -230,12 +234,13 @@ fn random(bytes: &mut [u8]) {
 
 impl Local {
     /// Opens a link on a connection whose handshake is done, and has it read to its end. `early` are bytes that came
-    /// behind the handshake.
+    /// behind the handshake; `guest` is held as long as the connection.
     pub(crate) fn link(
         self: &Rc<Self>,
         socket: Stream,
         WebSocketStart { purpose, version, deflate, network, hello }: WebSocketStart,
         early: &mut [u8],
+        guest: Option<Guest>,
     ) {
         let now = self.clock.now();
         let id = {
@@ -254,16 +259,16 @@ impl Local {
         self.work.notify_one();
         self.load.inc();
         // A task of its own, since the one that answered the handshake is many times as large.
-        spawn_local(Rc::clone(self).read_loop(id));
+        spawn_local(Rc::clone(self).read_loop(id, guest));
     }
 
     /// Opens a link on a connection whose request asked for a stream, and has it read to its end.
-    pub(crate) fn stream_link(self: &Rc<Self>, socket: Stream, start: StreamStart) {
+    pub(crate) fn stream_link(self: &Rc<Self>, socket: Stream, start: StreamStart, guest: Option<Guest>) {
         let StreamStart { http, piece, reserved, headers: _ } = start;
         let id = self.http_link(socket, http, piece);
         reserved.fill(Place { mailbox: Arc::clone(&self.mailbox), link: id, slot: None });
         self.load.inc();
-        let reading = Rc::clone(self).read_loop(id);
+        let reading = Rc::clone(self).read_loop(id, guest);
         spawn_local(async move {
             reading.await;
             drop(reserved);
@@ -312,7 +317,7 @@ impl Local {
 
     /// Reads a link, which is counted, to its end. Nothing but a reference and the id lives over the wait: this is what an idle
     /// connection costs.
-    async fn read_loop(self: Rc<Self>, id: LinkId) {
+    async fn read_loop(self: Rc<Self>, id: LinkId, guest: Option<Guest>) {
         while poll_fn(|cx| self.poll_readable(cx, id)).await {
             match self.read(id) {
                 Reading::Ended => break,
@@ -322,6 +327,7 @@ impl Local {
         }
         self.paused.borrow_mut().remove(&id);
         self.load.dec();
+        drop(guest);
         self.forget(id);
     }
 

@@ -63,7 +63,7 @@ where
                 answer(StatusCode::OK, text, callback.as_deref()),
             ));
         }
-        Err(fault) => fault,
+        Err(fault) => local.http.noted(fault),
     };
     let response = match callback {
         // A script that fails to load tells its page nothing.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use throughline_wire::hixie;
+use throughline_wire::ws::Version;
 use throughline_wire::ws::deflate::{self, Agreed};
 use throughline_wire::ws::handshake::{self, Refusal};
-use throughline_wire::ws::{Version, Versions};
 
 use crate::http::answer::Fault;
 use crate::http::{self, Attempt, Body, Context};
@@ -67,8 +67,6 @@ pub(crate) enum Refused {
     Draft(hixie::Refusal),
     /// Something on the way removed the headers of an upgrade; holds what is known of it.
     UpgradeRemoved(String),
-    /// Holds the origin.
-    Origin(String),
     Draining,
     /// For a reason that other requests are refused for as well.
     Fault(Box<Fault>),
@@ -166,7 +164,7 @@ fn check(context: &Context, handshake: &Handshake<'_>) -> Result<Accepted, Refus
         && handshake.find("sec-fetch-site").as_deref() != Some(http::cors::SAME_ORIGIN)
         && !http::origin_allowed(&origin, handshake.find("host").as_deref(), &context.config.origins)
     {
-        return Err(Refused::Origin(origin.into_owned()));
+        return Err(Refused::Fault(Box::new(Fault::bad_origin(&origin))));
     }
     let headers = handshake.headers.iter().copied();
     if handshake.http_1_0 && handshake::wants_websocket(headers.clone()) {
@@ -226,7 +224,6 @@ impl Refused {
     pub(crate) fn code(&self) -> Cow<'static, str> {
         let code = match self {
             Refused::Fault(fault) => return fault.error().code.clone(),
-            Refused::Origin(_) => "bad_origin",
             Refused::Draining => "draining",
             Refused::UpgradeRemoved(_) => Refusal::UpgradeRemoved.code(),
             Refused::Handshake(refusal) => refusal.code(),
@@ -238,7 +235,6 @@ impl Refused {
     fn message(&self) -> String {
         match self {
             Refused::Fault(fault) => fault.error().message.clone(),
-            Refused::Origin(origin) => format!("the origin {:?} is not in origins.allowed", limited(origin)),
             Refused::Draining => "the realm is stopping; connect again in a moment".to_owned(),
             Refused::UpgradeRemoved(path) => format!("{} ({path})", Refusal::UpgradeRemoved.message()),
             Refused::Handshake(refusal) => refusal.message().to_owned(),
@@ -246,11 +242,10 @@ impl Refused {
         }
     }
 
-    /// The answer of a realm that speaks `versions`.
-    pub(crate) fn response(&self, versions: Versions) -> Response<Body> {
+    /// The answer, which the operator is told of too.
+    pub(crate) fn response(&self, context: &Context) -> Response<Body> {
         let refusal = match self {
-            Refused::Fault(fault) => return fault.as_ref().clone().into_response(),
-            Refused::Origin(origin) => return http::bad_origin(origin),
+            Refused::Fault(fault) => return context.noted(fault.as_ref().clone()).into_response(),
             Refused::Draining => {
                 let mut response = http::error(StatusCode::SERVICE_UNAVAILABLE, self.code(), &self.message());
                 response.headers_mut().insert(hyper::header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -262,7 +257,7 @@ impl Refused {
         };
         let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
         let mut response = http::error(status, self.code(), &self.message());
-        for (name, value) in refusal.headers(versions) {
+        for (name, value) in refusal.headers(context.config.websocket.versions) {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
                 response.headers_mut().insert(name, value);
             }

@@ -31,7 +31,7 @@ pub(crate) fn database_dir(settings: &StoreSettings) -> PathBuf {
 /// Keeps other realms out for as long as it lives.
 pub(crate) fn lock(settings: &StoreSettings) -> Result<File, OpenError> {
     let dir = &settings.dir;
-    std::fs::create_dir_all(dir).map_err(|e| io_error(dir, dir, &e))?;
+    std::fs::create_dir_all(dir).map_err(|e| directory_error(dir, &e))?;
     let path = dir.join(LOCK_FILE);
     let opened = File::options().create(true).truncate(false).write(true).open(&path);
     let file = opened.map_err(|e| io_error(dir, &path, &e))?;
@@ -121,13 +121,21 @@ fn check_format(dir: &Path, db: &Database, meta: &Keyspace) -> Result<(), OpenEr
     }
 }
 
+/// The folder is not there and cannot be made.
+fn directory_error(dir: &Path, e: &io::Error) -> OpenError {
+    use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound};
+    match e.kind() {
+        // In some places nothing can be made, as in /proc.
+        AlreadyExists | NotADirectory | NotFound => OpenError::NoDirectory(dir.to_owned(), e.to_string()),
+        _ => io_error(dir, dir, e),
+    }
+}
+
 fn io_error(dir: &Path, path: &Path, e: &io::Error) -> OpenError {
-    use io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     let text = format!("{}: {e}", path.display());
     match e.kind() {
-        PermissionDenied | ReadOnlyFilesystem | NotADirectory | AlreadyExists => {
-            OpenError::NotWritable(dir.to_owned(), text)
-        }
+        PermissionDenied | ReadOnlyFilesystem => OpenError::NotWritable(dir.to_owned(), text),
         _ => OpenError::Failed(dir.to_owned(), text),
     }
 }

@@ -54,6 +54,8 @@ pub enum OpenError {
     Newer(PathBuf, u32, u32),
     /// What is there cannot be read. Holds what is wrong, and where.
     Corrupt(PathBuf, String),
+    /// There can be no directory: something else is there, or is on the way to it. Holds what the system said.
+    NoDirectory(PathBuf, String),
     /// The system failed. Holds what it said.
     Failed(PathBuf, String),
 }
@@ -81,9 +83,16 @@ impl fmt::Display for OpenError {
                 "the store in {} is damaged: {text}; restore the directory from a backup, or move it away to start empty",
                 dir.display()
             ),
-            OpenError::Failed(dir, text) => {
-                write!(f, "the store in {} does not open: {text}; repair the disk, then start again", dir.display())
-            }
+            OpenError::NoDirectory(dir, text) => write!(
+                f,
+                "the store in {} needs a directory, and there can be none: {text}; choose another data directory",
+                dir.display()
+            ),
+            OpenError::Failed(dir, text) => write!(
+                f,
+                "the store in {} does not open: {text}; see to that disk and start again, or choose another data directory",
+                dir.display()
+            ),
         }
     }
 }

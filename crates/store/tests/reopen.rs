@@ -238,7 +238,8 @@ fn opening_says_what_is_wrong() {
     std::fs::write(&file, b"x").unwrap();
     for target in [file.clone(), file.join("below")] {
         let refused = FjallStore::open(StoreSettings::new(&target), NOW).unwrap_err();
-        assert!(matches!(&refused, OpenError::NotWritable(at, _) if *at == target), "{refused:?}");
+        assert!(matches!(&refused, OpenError::NoDirectory(at, _) if *at == target), "{refused:?}");
+        assert!(refused.to_string().ends_with("; choose another data directory"), "{refused}");
     }
 }
 

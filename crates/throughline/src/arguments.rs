@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use throughline_client::doctor::IDLE_S_MAX;
 use throughline_client::{ChannelType, Eid, From, Options, RealmUrl, TRANSPORTS, Transport};
-use throughline_wire::event::{SAFE_INTEGER_MAX, TAG_BYTES_MAX, check_channel_name};
+use throughline_wire::event::{TAG_BYTES_MAX, check_channel_name};
 
+use crate::period::milliseconds;
 use crate::properties::Property;
 
 const STATUSES: &str = "\
@@ -31,6 +32,30 @@ pub(crate) struct Arguments {
     pub(crate) ca: Vec<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Commands that talk to no realm, so that where one is says nothing to them.
+const APART: [&str; 2] = ["serve", "proxy-config"];
+
+impl Arguments {
+    /// What was typed; ends the program with help, or with a text that says what makes no sense.
+    pub(crate) fn typed() -> Arguments {
+        let mut command = command();
+        let matches = command.get_matches_mut();
+        Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit())
+    }
+}
+
+/// The definition below; the help of each command lists what means something to it.
+fn command() -> clap::Command {
+    let mut command = Arguments::command();
+    // Only now every command has the arguments that stand anywhere.
+    command.build();
+    APART.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |apart| {
+            ["url", "proxy", "ca"].into_iter().fold(apart, |apart, id| apart.mut_arg(id, |arg| arg.hide(true)))
+        })
+    })
 }
 
 #[derive(Debug, Subcommand)]
@@ -167,8 +192,8 @@ pub(crate) struct Publish {
     /// A label of at most 255 bytes
     #[arg(long, value_parser = tag)]
     pub(crate) tag: Option<String>,
-    /// Time to live, milliseconds; it can only shorten the channel's
-    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=SAFE_INTEGER_MAX))]
+    /// Time to live: milliseconds, or with a unit as in 90s (ms, s, m, h, d); it can only shorten the channel's
+    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     pub(crate) ttl: Option<u64>,
     /// A property: NAME=TEXT, or NAME:=JSON in the typed form of PROTOCOL.md section 3.1; repeatable
     #[arg(long = "property", value_name = "NAME=VALUE")]
@@ -234,7 +259,7 @@ impl Way {
 const CREATE_EXAMPLES: &str = "\
 Examples:
   throughline channel create orders --type persistent
-  throughline channel create prices --type reliable --capacity 1000 --ttl 60000
+  throughline channel create prices --type reliable --capacity 1000 --ttl 1h
 
 Creating a channel that exists with the same attributes succeeds; with others it fails.";
 
@@ -280,8 +305,8 @@ pub(crate) struct Create {
     /// Keep at most so many bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) bytes: Option<u64>,
-    /// Keep events at most so long, milliseconds
-    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..=SAFE_INTEGER_MAX))]
+    /// Keep events at most so long: milliseconds, or with a unit as in 7d (ms, s, m, h, d)
+    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     pub(crate) ttl: Option<u64>,
 }
 
@@ -327,7 +352,6 @@ fn position(text: &str) -> Result<From, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn parse(line: &str) -> Result<Arguments, clap::Error> {
         Arguments::try_parse_from(std::iter::once("throughline").chain(line.split_whitespace()))
@@ -335,7 +359,17 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn where_the_realm_is_stands_in_the_help_of_those_that_talk_to_it() {
+        for name in ["serve", "proxy-config", "publish", "subscribe", "channel", "doctor"] {
+            let mut command = command();
+            let help = command.find_subcommand_mut(name).unwrap().render_help().to_string();
+            assert_eq!(help.contains("--url"), !APART.contains(&name), "{help}");
+            assert_eq!(help.contains("--ca"), !APART.contains(&name), "{help}");
+        }
     }
 
     #[test]

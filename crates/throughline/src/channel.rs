@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use throughline_client::{Channel, ChannelSpec, HttpError, Realm, RealmUrl};
+use throughline_client::{Channel, ChannelSpec, HttpError, Realm, RealmUrl, ReplyError};
 
 use crate::arguments::{Channel as Command, Create};
 use crate::failure::Failure;
@@ -19,7 +19,7 @@ pub(crate) async fn run(url: &RealmUrl, command: Command) -> Result<(), Failure>
             if json { list_json(out, &channels) } else { list(out, &channels) }.map_err(Failure::output)
         }
         Command::Show { name, json } => {
-            let channel = realm.channel(&name).await.map_err(failed)?;
+            let channel = realm.channel(&name).await.map_err(|error| unknown(&name, error))?;
             let out = &mut io::stdout().lock();
             if json { list_json(out, &[channel]) } else { show(out, &channel) }.map_err(Failure::output)
         }
@@ -33,6 +33,18 @@ pub(crate) async fn run(url: &RealmUrl, command: Command) -> Result<(), Failure>
 
 fn failed(error: HttpError) -> Failure {
     Failure::failed(error)
+}
+
+/// The realm names the way that HTTP has; who sits here has another.
+fn unknown(name: &str, error: HttpError) -> Failure {
+    match error {
+        HttpError::Refused { error: ReplyError { code, .. }, .. } if code == "unknown_channel" => {
+            let text =
+                format!("there is no channel {name:?}; `throughline channel create {name} --type TYPE` makes it");
+            Failure::Failed(format!("{text}, `throughline channel list` shows those that are there ({code})"))
+        }
+        error => failed(error),
+    }
 }
 
 async fn create_channel(realm: &Realm, create: Create) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod lines;
 mod output;
+mod period;
 mod properties;
 mod proxy_config;
 mod publish;
@@ -20,7 +21,6 @@ mod talk;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use throughline_client::{ProxyChoice, Route};
 
 use arguments::{Arguments, Command, Doctor};
@@ -31,7 +31,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match run(Arguments::typed()) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(Failure::Failed(text)) => {
             talk::say(format_args!("throughline: {text}"));

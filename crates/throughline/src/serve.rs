@@ -2,6 +2,7 @@
 
 use std::io;
 
+use throughline_server::StartError;
 use throughline_server::config::{Config, LogLevel};
 
 use crate::arguments::Serve;
@@ -11,7 +12,11 @@ pub(crate) fn run(arguments: &Serve) -> Result<(), Failure> {
     let mut config = configuration(arguments)?;
     config.restored = arguments.restored;
     log(config.log);
-    throughline_server::run(config).map_err(Failure::failed)
+    throughline_server::run(config).map_err(|error| match error {
+        // The files are part of the configuration.
+        StartError::Tls(error) => Failure::usage(error),
+        error => Failure::failed(error),
+    })
 }
 
 fn configuration(arguments: &Serve) -> Result<Config, Failure> {

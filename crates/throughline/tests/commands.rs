@@ -111,7 +111,11 @@ fn channels_are_administered() {
     assert!(realm.ok("channel show b/c --json").contains("\"capacity\":7"));
     assert!(realm.ok("channel show b/c").contains("\nttl       60000\n"));
     realm.ok("channel delete b/c");
-    assert!(realm.fails(1, "channel show b/c").contains("unknown_channel"));
+    let unknown = realm.fails(1, "channel show b/c");
+    assert!(unknown.contains("`throughline channel create b/c --type TYPE`") && !unknown.contains("PUT"), "{unknown}");
+    realm.ok("channel create timed --type reliable --ttl 90s");
+    assert!(realm.ok("channel show timed").contains("\nttl       90000\n"));
+    assert!(realm.fails(2, "publish c x --ttl 5w").contains("as in 90s"));
 }
 
 #[test]

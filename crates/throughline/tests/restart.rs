@@ -45,3 +45,22 @@ fn nothing_is_lost_or_doubled_by_kills() {
     let stored = realm.ok(&format!("subscribe logs --from all --count {LINES}"));
     assert!(stored.lines().eq(&expected), "the channel holds something else");
 }
+
+#[test]
+fn subscribers_of_a_restored_realm_are_given_its_history_anew() {
+    let mut realm = Realm::start();
+    realm.ok("channel create logs --type persistent");
+    realm.fed("publish logs --lines", b"1\n2\n");
+    realm.kill();
+    realm.back_up();
+    realm.restart();
+    realm.fed("publish logs --lines", b"3\n4\n5\n");
+    let mut subscriber = realm.start_command("subscribe logs --from all --count 9");
+    assert_eq!((1..=5).map(|_| subscriber.line()).collect::<Vec<_>>(), ["1", "2", "3", "4", "5"]);
+    realm.kill();
+    realm.restore();
+    realm.restart_with("", &["--restored"]);
+    // Their EIDs are 3 and 4, as those of other events were before.
+    realm.fed("publish logs --lines", b"another 3\nanother 4\n");
+    assert_eq!(subscriber.end(), (true, "1\n2\nanother 3\nanother 4\n".to_owned()));
+}

@@ -12,7 +12,8 @@ const INTRODUCTION: &str = "# Configuration
 A realm needs no configuration: `throughline serve` runs with the defaults below. Settings come from one
 [TOML](https://toml.io) file, given with `--config`; those marked with a flag can be given on the command line, which goes before
 the file. An unknown name, a value of the wrong type or one out of bounds is an error that names the line and the way out, and
-the realm does not start. Names end with their unit.
+the realm does not start. The file is read at the start only: SIGHUP has certificates read again, and nothing else. Names end
+with their unit.
 ";
 
 const CHANNELS: &str = "## `[[channel]]`

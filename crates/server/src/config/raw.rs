@@ -228,9 +228,14 @@ impl<'a> Reader<'a> {
         self.problems.push(format!("{place}: {text}"));
     }
 
-    /// Where a setting was given, or that it is the default.
+    /// Where a setting was given.
+    pub(super) fn given(&self, path: &str) -> Option<&'a str> {
+        self.config.values.get(path).map(|located| located.place.as_str())
+    }
+
+    /// The same, or that it is the default.
     pub(super) fn place(&self, path: &str) -> &'a str {
-        self.config.values.get(path).map_or("default", |located| &located.place)
+        self.given(path).unwrap_or("default")
     }
 
     pub(super) fn channels(&self) -> &'a [ChannelEntry] {

@@ -220,6 +220,11 @@ settings! {
         /// 1 KiB of the realm's memory besides the system's own buffers, and one file descriptor: raise the
         /// system's limit of open files with it.
         connections_max: u64 = "100000", count("connections", 1, 10_000_000), "20000";
+        /// Most connections at a time from one address, of IPv6 from one network of 64 bits; one more is answered 503 and closed.
+        /// 0 means no limit. Behind a PROXY header it is the client's address that counts. Connections of `proxies.trusted`
+        /// are not counted, since each carries the requests of many clients; another proxy, or a network behind one address,
+        /// counts as one client. One that has said nothing yet is bounded by `waiting_connections_max` alone.
+        connections_per_address_max: u64 = "0", count("connections", 0, 10_000_000), "200";
         /// Most connections at a time for which the realm waits: for a TLS handshake, the head or the body of a request, for the
         /// client to take an answer, or to ask again. One more closes the one that was waited for longest, so that slow clients
         /// cannot keep others out. Each shard has an equal share of it. Links are not among these, nor are requests that

@@ -114,11 +114,15 @@ const FAULTS: &[(&str, &str)] = &[
     ),
     (
         "[limits]\npoll_bytes_max = 1048576",
-        "realm.toml line 2: limits.poll_bytes_max = 1048576: too small: at least 16 times limits.event_bytes_max = 1048576 are needed",
+        "realm.toml line 2: limits.poll_bytes_max = 1048576: too small for 16 events of limits.event_bytes_max = 1048576 bytes",
     ),
     (
         "[limits]\npartial_bytes_max = 1048576",
-        "realm.toml line 2: limits.partial_bytes_max = 1048576: too small: at least 8 times limits.event_bytes_max = 1048576 are needed",
+        "realm.toml line 2: limits.partial_bytes_max = 1048576: too small for 8 events of limits.event_bytes_max = 1048576 bytes",
+    ),
+    (
+        "[limits]\nevent_bytes_max = 16777216",
+        "realm.toml line 2: limits.event_bytes_max = 16777216: limits.publish_bytes_max has to have room for one event, so set it too, to 16777216 or more",
     ),
     ("[[channel]]\ntype = \"persistent\"", "realm.toml line 1: [[channel]] needs a name: name = \"prices\""),
     (

@@ -207,7 +207,7 @@ async fn answer(local: &Rc<Local>, origin: Origin, ticket: &Ticket, request: Req
         match handshake_by_hyper(local, purpose, (&client, origin.tls), &request) {
             Ok((start, Accepted::Numbered(accepted))) => {
                 let (near, far) = pipe::pair();
-                local.link(Stream::Pipe(near), start, &mut []);
+                local.link(Stream::Pipe(near), start, &mut [], None);
                 local.http.metrics.http2_websockets.inc();
                 return Answer::WebSocket(accepted, request.into_body(), far);
             }
@@ -221,7 +221,7 @@ async fn answer(local: &Rc<Local>, origin: Origin, ticket: &Ticket, request: Req
             Outcome::Stream(mut start) => {
                 let (near, far) = pipe::pair();
                 let headers = std::mem::take(&mut start.headers);
-                local.stream_link(Stream::Pipe(near), start);
+                local.stream_link(Stream::Pipe(near), start, None);
                 return Answer::Stream(headers, far);
             }
             Outcome::Answer(response) => response,

@@ -1,6 +1,7 @@
 //! Answers to requests that no HTTP library gets to see.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use throughline_wire::http1::Ambiguity;
@@ -8,7 +9,8 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::{end, say};
-use crate::http::refused_response;
+use crate::http::{crowded_response, refused_response};
+use crate::metrics::Turned;
 use crate::runtime::Local;
 use crate::socket::Stream;
 
@@ -16,6 +18,21 @@ use crate::socket::Stream;
 const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that it may still send.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Tells a client whose address has too many connections so. Gives what the connection ends with.
+pub(super) async fn turn_away(local: &Local, stream: &mut Stream, address: IpAddr) -> io::Error {
+    local.http.metrics.turned_away(Turned::Crowded);
+    let max = local.http.config.limits.connections_per_address_max;
+    if let Some(times) = local.crowded.happened(local.clock.now().monotonic) {
+        tracing::warn!(
+            times,
+            "limits.connections_per_address_max = {max} is reached by {address}; a connection is refused"
+        );
+    }
+    // A client that does not take it is refused all the same.
+    let _ = say(local, stream, &crowded_response()).await;
+    io::Error::other("the client's address has too many connections (limits.connections_per_address_max)")
+}
 
 /// Tells the client why its request is refused, and ends the connection.
 pub(super) async fn answer(local: &Local, mut stream: Stream, ambiguity: Ambiguity) -> io::Result<()> {

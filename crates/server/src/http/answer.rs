@@ -14,6 +14,10 @@ use super::body::Body;
 
 /// On every answer of the server, so that a client can tell it from a proxy's.
 const MARK: HeaderName = HeaderName::from_static("throughline");
+/// Code of a request of a page that may not use the realm.
+pub(crate) const BAD_ORIGIN: &str = "bad_origin";
+/// Longest origin that is repeated in an answer, characters.
+const ORIGIN_CHARS_MAX: usize = 200;
 /// Seconds after which a refusal that passes may be tried again.
 const RETRY_AFTER_S: &str = "1";
 
@@ -53,14 +57,18 @@ pub fn error(status: StatusCode, code: impl Into<Cow<'static, str>>, message: &s
     Fault::new(status, code, message).into_response()
 }
 
-/// The answer to a page that may not use the realm.
-pub fn bad_origin(origin: &str) -> Response<Body> {
-    Fault::bad_origin(origin).into_response()
-}
-
 /// The whole answer, head and body, to a connection over `limits.connections_max`.
 pub fn full_response() -> Vec<u8> {
-    let fault = Fault::full();
+    overloaded_response(&Fault::full())
+}
+
+/// The whole answer to a connection over `limits.connections_per_address_max`.
+pub(crate) fn crowded_response() -> Vec<u8> {
+    let text = "your address has as many connections as limits.connections_per_address_max allows; close some of them";
+    overloaded_response(&ReplyError::new(ErrorCode::Overloaded, text).into())
+}
+
+fn overloaded_response(fault: &Fault) -> Vec<u8> {
     last_response("503 Service Unavailable", &format!("Retry-After: {RETRY_AFTER_S}\r\n"), &error_json(fault.error()))
 }
 
@@ -132,10 +140,11 @@ impl Fault {
     }
 
     pub(crate) fn bad_origin(origin: &str) -> Fault {
+        let origin: String = origin.chars().take(ORIGIN_CHARS_MAX).collect();
         let message = format!(
             "pages from the origin {origin:?} may not use this realm; to allow them, add it to origins.allowed"
         );
-        Fault::new(StatusCode::FORBIDDEN, "bad_origin", message)
+        Fault::new(StatusCode::FORBIDDEN, BAD_ORIGIN, message)
     }
 
     pub(crate) fn draining() -> Fault {

@@ -8,7 +8,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
-use super::answer::{Fault, whole};
+use super::answer::{BAD_ORIGIN, Fault, whole};
 use super::body::Body;
 use crate::config::{Grant, Origins};
 
@@ -22,9 +22,10 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// True for paths of the protocol, whose answers other pages may be allowed to read.
+/// True for paths of the protocol, whose answers other pages may be allowed to read. Below a prefix that nobody took away there is
+/// nothing, and a page has to be able to read that it is the realm which says so.
 pub(crate) fn concerns(path: &str) -> bool {
-    path.starts_with("/throughline/v1/")
+    path.contains("/throughline/v1/")
 }
 
 /// Tells the browser who may read an answer.
@@ -98,7 +99,7 @@ pub(crate) fn check_link(method: &Method, headers: &HeaderMap, embedded: bool, o
         None => {
             let text =
                 "the browser does not tell which page asks; load scripts and frames with referrerpolicy=\"origin\"";
-            Err(Fault::new(StatusCode::FORBIDDEN, "bad_origin", text))
+            Err(Fault::new(StatusCode::FORBIDDEN, BAD_ORIGIN, text))
         }
     }
 }

@@ -9,6 +9,7 @@ use throughline_engine::memory::MemoryStore;
 use super::*;
 
 mod documentation;
+mod origins;
 mod requests;
 
 const NOW: u64 = 1_700_000_000_000;

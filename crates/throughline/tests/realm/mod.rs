@@ -19,7 +19,7 @@ impl Realm {
     /// Starts a realm on a free port with a data directory that vanishes.
     pub(crate) fn start() -> Realm {
         let folder = TempDir::new().unwrap();
-        let (server, listen) = serve(&folder, "127.0.0.1:0");
+        let (server, listen) = serve(&folder, "127.0.0.1:0", "", &[]);
         Realm { folder, server, listen }
     }
 
@@ -31,9 +31,35 @@ impl Realm {
 
     /// Starts it again where it was.
     pub(crate) fn restart(&mut self) {
-        let (server, listen) = serve(&self.folder, &self.listen);
+        self.restart_with("", &[]);
+    }
+
+    /// The same with the text of a configuration file, and with more flags.
+    pub(crate) fn restart_with(&mut self, config: &str, flags: &[&str]) {
+        let (server, listen) = serve(&self.folder, &self.listen, config, flags);
         assert_eq!(listen, self.listen);
         self.server = server;
+    }
+
+    /// Copies the data of a realm that is down.
+    pub(crate) fn back_up(&self) {
+        self.copy("data", "backup");
+    }
+
+    /// Puts the copy in the data's place.
+    pub(crate) fn restore(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
+        self.copy("backup", "data");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let status = Command::new("cp").args(["-a", from, to]).current_dir(self.folder.path()).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Host and port.
+    pub(crate) fn listen(&self) -> &str {
+        &self.listen
     }
 
     pub(crate) fn command(&self, line: &str) -> Command {
@@ -79,9 +105,17 @@ pub(crate) fn command(listen: &str, line: &str) -> Command {
     command
 }
 
-fn serve(folder: &TempDir, listen: &str) -> (Running, String) {
+/// Does what Ctrl-C does to a process.
+pub(crate) fn interrupt(id: u32) {
+    assert!(Command::new("kill").args(["-INT", &id.to_string()]).status().unwrap().success());
+}
+
+fn serve(folder: &TempDir, listen: &str, config: &str, flags: &[&str]) -> (Running, String) {
+    let file = folder.path().join("throughline.toml");
+    std::fs::write(&file, config).unwrap();
     let mut command = Command::new(PROGRAM);
-    command.args(["serve", "--listen", listen, "--data"]).arg(folder.path().join("data"));
+    command.args(["serve", "--listen", listen]).args(flags);
+    command.arg("--data").arg(folder.path().join("data")).arg("--config").arg(file);
     let mut server = Running::of(&mut command);
     let line = server.line();
     let listen = line.strip_prefix("listening on http://").expect("the address");
@@ -120,8 +154,7 @@ impl Running {
 
     /// Does what Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        let id = self.child.0.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        interrupt(self.child.0.id());
     }
 
     /// Ends its input, and waits; true when it succeeded, and what else it printed.
