@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use throughline_engine::store::{Append, ChannelRecord, Store, StoreError};
 use throughline_engine::types::{ChannelAttributes, ChannelKind, Origin};
-use throughline_store::{FjallStore, StoreSettings};
+use throughline_store::{FjallStore, OpenError, StoreSettings};
 use throughline_wire::event::{Body, Data, Eid, Epoch, Event, SessionId};
 
 pub(crate) const NOW: u64 = 1_700_000_000_000;
@@ -19,8 +19,14 @@ pub(crate) fn settings(dir: &Path) -> StoreSettings {
     StoreSettings { free_bytes_min: 0, ..StoreSettings::new(dir) }
 }
 
+/// Opens a store that this process has closed. A child that a neighbouring test has forked holds its locks until it executes.
 pub(crate) fn open(dir: &Path) -> Arc<FjallStore> {
-    FjallStore::open(settings(dir), NOW).unwrap()
+    loop {
+        match FjallStore::open(settings(dir), NOW) {
+            Err(OpenError::Locked(_)) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 pub(crate) fn record(number: u32) -> ChannelRecord {
