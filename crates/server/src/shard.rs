@@ -161,6 +161,10 @@ pub struct Shard<S> {
     queue: VecDeque<LinkId>,
     /// Links that catch up. They wait apart, so that many of them are not ahead of one that has a word to say.
     behind: VecDeque<LinkId>,
+    /// Links whose publishes were answered, which they are told after the events.
+    answered: VecDeque<LinkId>,
+    /// When the first of them was, on the monotonic clock.
+    answered_at: u64,
     /// Keys of slots that have something new and whose walk has not begun.
     dirty: VecDeque<u32>,
     /// Keys of slots whose walk is under way, or has to be repeated.
@@ -216,6 +220,8 @@ impl<S: Sock> Shard<S> {
             inflater: deflate::Inflater::new(15, false),
             queue: VecDeque::new(),
             behind: VecDeque::new(),
+            answered: VecDeque::new(),
+            answered_at: now.monotonic,
             dirty: VecDeque::new(),
             walking: VecDeque::new(),
             fresh_turn: false,
@@ -301,7 +307,7 @@ impl<S: Sock> Shard<S> {
                 Mail::Heard(link) => self.heard(now, link),
                 Mail::Piece { link, number, bytes, done } => self.on_piece(now, link, number, &bytes, done),
                 Mail::Onward(link) => self.take_rest(now, link),
-                Mail::Published { link, id, weight, result } => self.published(link, id, weight, result),
+                Mail::Published { link, id, weight, result } => self.published(now, link, id, weight, result),
                 Mail::Stored { link, channel, after, page } => match page {
                     Ok(page) => self.arrived(link, channel, after, page),
                     Err(e) => {
@@ -447,6 +453,11 @@ impl<S: Sock> Shard<S> {
 
     /// Queues a message ahead of events.
     fn send(&mut self, id: LinkId, message: &ServerMessage) {
+        self.write(id, message);
+        self.enqueue(id);
+    }
+
+    fn write(&mut self, id: LinkId, message: &ServerMessage) {
         let Shard { links, encoder, counts, .. } = self;
         match message {
             ServerMessage::Reply { result: Err(error), .. } => counts.reply_refused(error.code.clone()),
@@ -456,6 +467,5 @@ impl<S: Sock> Shard<S> {
         if let Some(link) = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation) {
             encoder.message(link.framing.control(), message, link.control());
         }
-        self.enqueue(id);
     }
 }

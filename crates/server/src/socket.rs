@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -38,6 +40,15 @@ pub(crate) fn read_tcp(tcp: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> 
         Err(io::ErrorKind::WouldBlock.into())
     });
     short.map_or(full, Ok)
+}
+
+/// Writes once. The runtime is asked only when the socket takes nothing, which it then awaits: to ask it before every write
+/// costs a cache miss for each link.
+fn write_tcp(tcp: &TcpStream, write: impl Fn() -> rustix::io::Result<usize>) -> io::Result<usize> {
+    match write() {
+        Err(Errno::WOULDBLOCK) => tcp.try_io(Interest::WRITABLE, || Ok(write()?)),
+        written => Ok(written?),
+    }
 }
 
 impl Stream {
@@ -101,7 +112,7 @@ impl Stream {
 impl Sock for Stream {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(tcp) => tcp.try_write(bytes),
+            Stream::Tcp(tcp) => write_tcp(tcp, || rustix::net::send(tcp, bytes, SendFlags::NOSIGNAL)),
             Stream::Tls(tls) => tls.write([bytes].into_iter()),
             Stream::Pipe(pipe) => pipe.write([bytes]),
             Stream::Poll(slot) => slot.write([bytes]),
@@ -110,7 +121,7 @@ impl Sock for Stream {
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(tcp) => tcp.try_write_vectored(slices),
+            Stream::Tcp(tcp) => write_tcp(tcp, || rustix::io::writev(tcp, slices)),
             Stream::Tls(tls) => tls.write(slices.iter().map(|slice| &**slice)),
             Stream::Pipe(pipe) => pipe.write(slices.iter().map(|slice| &**slice)),
             Stream::Poll(slot) => slot.write(slices.iter().map(|slice| &**slice)),

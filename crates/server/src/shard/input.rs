@@ -12,7 +12,7 @@ use throughline_wire::message::{
 use throughline_wire::ws::{self, Message, Opcode, Violation, deflate::Inflater};
 
 use super::frames::Encoder;
-use super::link::{End, Inlet, Life, Link, Sub};
+use super::link::{End, Inlet, Life, Link, Queued, Sub};
 use super::pull::{Member, Slot};
 use super::{LinkId, Mail, Network, Now, Shard, Sock};
 
@@ -62,7 +62,7 @@ impl<S: Sock> Shard<S> {
             }
             rest = rest.split_at_mut(taken).1;
         }
-        if self.link_mut(id).is_some_and(|l| l.has_pending()) {
+        if self.link_mut(id).is_some_and(|link| link.has_pending() && link.queued != Queued::Answered) {
             self.enqueue(id);
         }
         finished
@@ -278,7 +278,7 @@ impl<S: Sock> Shard<S> {
         let publish = Publish { channel, origin: Some(Origin { session, number: id }), body, persistent };
         let done = move |result| mailbox.put(Mail::Published { link, id, weight, result });
         match self.engine.publish(publish, now.unix, done) {
-            Some(result) => self.answer(link, id, result),
+            Some(result) => self.answer(now, link, id, result),
             None => {
                 if let Some(link) = self.link_mut(link) {
                     link.inflight += 1;
@@ -288,17 +288,25 @@ impl<S: Sock> Shard<S> {
         }
     }
 
-    pub(super) fn published(&mut self, link: LinkId, id: u64, weight: usize, result: Result<Published, ReplyError>) {
+    pub(super) fn published(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: u64,
+        weight: usize,
+        result: Result<Published, ReplyError>,
+    ) {
         let Some(entry) = self.link_mut(link) else { return };
         entry.inflight = entry.inflight.saturating_sub(1);
         entry.inflight_bytes = entry.inflight_bytes.saturating_sub(weight);
-        self.answer(link, id, result);
+        self.answer(now, link, id, result);
         self.note_resumed(link);
     }
 
-    fn answer(&mut self, link: LinkId, id: u64, result: Result<Published, ReplyError>) {
+    fn answer(&mut self, now: Now, link: LinkId, id: u64, result: Result<Published, ReplyError>) {
         let result = result.map(|p| Reply::Published { eid: p.eid, duplicate: p.duplicate });
-        self.send(link, &ServerMessage::Reply { id, result });
+        self.write(link, &ServerMessage::Reply { id, result });
+        self.enqueue_answered(now, link);
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) enum Life {
 pub(crate) enum Queued {
     /// In none.
     No,
+    /// Among those whose publishes were answered: events go before answers.
+    Answered,
     /// Among those that catch up: their sockets took more, or a page was read for them.
     Behind,
     /// Among those that have a word to say.

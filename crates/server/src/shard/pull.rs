@@ -116,7 +116,32 @@ impl<S: Sock> Shard<S> {
             let Some(key) = self.next_dirty() else { break };
             budget = budget.saturating_sub(self.walk(now, key).max(1));
         }
+        if !self.has_more() || self.answered_at < now.monotonic {
+            for _ in 0..self.answered.len().min(QUANTUM) {
+                let Some(id) = self.answered.pop_front() else { break };
+                if self.link_mut(id).is_some_and(|link| link.queued == Queued::Answered) {
+                    self.flush_link(now, id);
+                }
+            }
+        }
+        self.has_more() || !self.answered.is_empty()
+    }
+
+    fn has_more(&self) -> bool {
         !self.queue.is_empty() || !self.behind.is_empty() || !self.dirty.is_empty() || !self.walking.is_empty()
+    }
+
+    /// Has the answer to a publish, which is pending, told once the events are delivered, or in the next millisecond.
+    pub(super) fn enqueue_answered(&mut self, now: Now, id: LinkId) {
+        if self.answered.is_empty() {
+            self.answered_at = now.monotonic;
+        }
+        if let Some(link) = self.link_mut(id)
+            && link.queued == Queued::No
+        {
+            link.queued = Queued::Answered;
+            self.answered.push_back(id);
+        }
     }
 
     /// Has a link looked at in the next flush.
@@ -132,7 +157,7 @@ impl<S: Sock> Shard<S> {
     /// Has a link that catches up looked at when it is its turn among such.
     pub(super) fn enqueue_behind(&mut self, id: LinkId) {
         if let Some(link) = self.link_mut(id)
-            && link.queued == Queued::No
+            && matches!(link.queued, Queued::No | Queued::Answered)
         {
             link.queued = Queued::Behind;
             self.behind.push_back(id);
@@ -179,7 +204,7 @@ impl<S: Sock> Shard<S> {
         let Some(member) = slot.members.get(at).copied() else { return };
         let Some(link) = self.links.get_mut(member.link as usize) else { return };
         let id = LinkId { key: member.link, generation: link.generation };
-        if link.blocked || link.queued != Queued::No {
+        if link.blocked || matches!(link.queued, Queued::Behind | Queued::Next) {
             // It is served when its socket takes more, or by its own entry in the queue.
             return;
         }

@@ -26,6 +26,7 @@ struct Peer(Rc<RefCell<State>>);
 #[derive(Default)]
 struct State {
     received: Vec<u8>,
+    writes: usize,
     room: usize,
     untaken: bool,
 }
@@ -37,6 +38,11 @@ impl Peer {
 
     fn bytes(&self) -> usize {
         self.0.borrow().received.len()
+    }
+
+    /// How often it was written to since it was asked last.
+    fn writes(&self) -> usize {
+        std::mem::take(&mut self.0.borrow_mut().writes)
     }
 
     fn allow(&self, room: usize) {
@@ -52,6 +58,7 @@ impl Sock for Peer {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         state.room -= n;
+        state.writes += 1;
         state.received.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
@@ -323,4 +330,48 @@ fn pages_are_read_ahead_for_a_socket_that_takes_them_whole_and_for_no_other() {
         world.flush();
     }
     assert_eq!(peer.received(&format!("\"{data}\"")), 600);
+}
+
+#[test]
+fn answers_to_publishes_follow_the_events_and_wait_for_no_other_millisecond() {
+    let mut world = World::new();
+    let attributes = ChannelAttributes { kind: ChannelKind::Reliable, capacity: None, bytes: None, ttl: None };
+    world.engine.create("live", attributes, NOW.unix).unwrap();
+    let subscribers: Vec<_> = (0..600).map(|_| world.subscriber()).collect();
+    for (id, _) in &subscribers {
+        world.say(*id, &ClientMessage::Subscribe { id: 2, channel: "live".into(), from: From::New });
+    }
+    let (publisher, peer) = world.subscriber();
+    world.turn();
+    let before = peer.received("\"eid\":");
+    let answers = || peer.received("\"eid\":") - before;
+    let publish = |world: &mut World, id| {
+        let body = Body::new(Data::text("payload"));
+        world.say(publisher, &ClientMessage::Publish { id, channel: "live".into(), body, persistent: None });
+        world.shard.deliver(NOW, world.mailbox.take());
+    };
+    peer.writes();
+    publish(&mut world, 1);
+    publish(&mut world, 2);
+    let mut flushes = 1;
+    while world.shard.flush(NOW) {
+        assert_eq!(answers(), 0, "after {flushes} flushes");
+        flushes += 1;
+    }
+    assert!(flushes > 1, "one flush may not serve all for this test to say anything");
+    assert!(subscribers.iter().all(|(_, peer)| peer.received("payload") == 2));
+    assert_eq!((answers(), peer.writes()), (2, 1), "answers of one turn go out together");
+
+    publish(&mut world, 3);
+    assert!(world.shard.flush(Now { monotonic: NOW.monotonic + 1, ..NOW }));
+    assert_eq!((answers(), peer.writes()), (3, 1));
+    world.flush();
+
+    // Another word takes the answer along, in order, and it is not told twice.
+    publish(&mut world, 4);
+    world.shard.send(publisher, &ServerMessage::Ping);
+    assert!(world.shard.flush(NOW));
+    assert_eq!((answers(), peer.received("ping"), peer.writes()), (4, 1, 1));
+    world.flush();
+    assert_eq!((answers(), peer.writes()), (4, 0));
 }
