@@ -4,6 +4,7 @@ mod gather;
 mod log;
 mod publish;
 mod read;
+mod record;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -16,8 +17,10 @@ use throughline_wire::message::ReplyError;
 
 pub(crate) use self::log::{Log, Recovered};
 use self::publish::Pending;
-use crate::error;
+use self::record::Waiter;
+use crate::error::{self, store_error};
 use crate::shared::{Shared, lock};
+use crate::store::StoreError;
 use crate::types::{ChannelAttributes, ChannelKind, ChannelStatus, Watcher};
 use crate::window::Windows;
 
@@ -26,11 +29,13 @@ use crate::window::Windows;
 pub struct WatcherId(pub u32);
 
 /// Why a channel takes nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The disk is being asked to forget it, and may refuse.
     Deleting,
     Deleted,
+    /// The disk has not taken it, for this reason.
+    Uncreated(StoreError),
     Stopping,
 }
 
@@ -48,8 +53,12 @@ pub(crate) struct State {
     pub(crate) log: Log,
     /// The last EID given out, maybe to an event that cannot be read yet.
     assigned: Eid,
-    /// On `mixed` channels: the last EID that may be given out before the disk is told.
+    /// On `mixed` channels: the last EID of which the disk knows that it may have been given out.
     reserved: Eid,
+    /// The disk is being asked to remember another record.
+    recording: bool,
+    /// While the disk is being asked to remember the channel at all: who is to be told.
+    creating: Option<Vec<Waiter>>,
     /// Events that cannot be read yet, in order.
     pending: VecDeque<Pending>,
     /// Bytes of `pending`.
@@ -87,8 +96,6 @@ pub struct Channel {
     shared: Arc<Shared>,
     /// Copy of the log's head, for those who only want to know.
     head: AtomicU64,
-    /// Held while the disk is asked to remember more EIDs as given out. Taken before `state`.
-    reserving: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -112,6 +119,8 @@ impl Channel {
             assigned: log.head,
             log,
             reserved,
+            recording: false,
+            creating: None,
             pending: VecDeque::new(),
             pending_bytes: 0,
             windows,
@@ -134,7 +143,6 @@ impl Channel {
             epoch,
             shared,
             head: AtomicU64::new(state.log.head.0),
-            reserving: Mutex::new(()),
             state: Mutex::new(state),
         })
     }
@@ -192,7 +200,7 @@ impl Channel {
         let Some(watcher) = watchers.get(id.0 as usize).map(Arc::clone) else { return };
         drop(watchers);
         let mut state = self.lock();
-        if state.closed == Some(Closed::Deleted) {
+        if state.is_gone() {
             drop(state);
             watcher.deleted(self.number);
             return;
@@ -235,10 +243,11 @@ impl Channel {
     }
 
     /// What a request gets from a channel that takes nothing more.
-    fn closed_error(&self, closed: Closed) -> ReplyError {
+    fn closed_error(&self, closed: &Closed) -> ReplyError {
         match closed {
             Closed::Deleting => error::deleting(&self.name),
             Closed::Deleted => error::deleted(&self.name),
+            Closed::Uncreated(fault) => store_error(fault),
             Closed::Stopping => error::draining(),
         }
     }
@@ -247,7 +256,12 @@ impl Channel {
 impl State {
     /// True when it gives nothing more, for now or for good.
     fn unreadable(&self) -> bool {
-        matches!(self.closed, Some(Closed::Deleting | Closed::Deleted))
+        self.is_gone() || self.closed == Some(Closed::Deleting)
+    }
+
+    /// True when there is no such channel any more.
+    const fn is_gone(&self) -> bool {
+        matches!(self.closed, Some(Closed::Deleted | Closed::Uncreated(_)))
     }
 
     fn wants_index(&self) -> bool {

@@ -1,18 +1,19 @@
 //! The realm's channels.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use throughline_wire::event::{Eid, Epoch, check_channel_name};
+use throughline_wire::event::{Eid, check_channel_name};
 use throughline_wire::message::{ErrorCode, ReplyError};
 
 use crate::channel::{Channel, Closed, Counts, Identity, Log, Recovered, WatcherId};
 use crate::error::{self, CreateError, OpenError, store_error};
 use crate::settings::Settings;
 use crate::shared::{Shared, lock};
-use crate::store::{ChannelRecord, Store, StoredChannel};
+use crate::store::{ChannelRecord, Store, StoreError, StoredChannel};
+use crate::table::{Admin, Birth, Table};
 use crate::types::{ChannelAttributes, Publish, Published, Watcher};
 use crate::window::Windows;
 
@@ -52,39 +53,19 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn count(&mut self, counts: Counts) {
+    pub(crate) fn count(&mut self, counts: Counts) {
         self.published += counts.published;
         self.duplicates += counts.duplicates;
         self.rejected += counts.rejected;
     }
 }
 
-/// What is changed when channels come and go.
-#[derive(Debug)]
-struct Admin {
-    number_next: u32,
-    epoch: u64,
-    /// Counts of channels that are gone.
-    gone: Totals,
-}
-
-impl Admin {
-    /// The next number of a seeded sequence (splitmix64) with the time in it, never zero.
-    fn epoch(&mut self, now: u64) -> Epoch {
-        self.epoch = self.epoch.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.epoch ^ now.rotate_left(32);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Epoch((z ^ (z >> 31)).max(1))
-    }
-}
-
 /// A realm's channels by name. All calls may come from any thread.
 pub struct Engine {
     shared: Arc<Shared>,
-    names: RwLock<HashMap<Box<str>, Arc<Channel>>>,
-    /// Held by whoever creates or deletes a channel, also while the disk works on it.
-    admin: Mutex<Admin>,
+    table: Arc<Table>,
+    /// Held while the disk deletes a channel, and while the realm stops.
+    changing: Mutex<()>,
     stopping: AtomicBool,
 }
 
@@ -103,19 +84,29 @@ impl Engine {
         let number_next = store.number_next().map_err(OpenError::Store)?;
         let engine = Engine {
             shared: Arc::new(Shared::new(settings, store)),
-            names: RwLock::default(),
-            admin: Mutex::new(Admin { number_next, epoch: seed, gone: Totals::default() }),
+            table: Arc::new(Table::new(number_next, seed)),
+            changing: Mutex::new(()),
             stopping: AtomicBool::new(false),
         };
+        let (told, answers) = mpsc::channel();
         for channel in stored {
-            engine.restore(channel, configured, now)?;
+            engine.restore(channel, configured, now, &told)?;
         }
+        drop(told);
+        let mut created = Vec::new();
         for (name, attributes) in configured {
             check_channel_name(name).map_err(|fault| OpenError::Name { name: name.clone(), fault })?;
-            engine.create(name, *attributes, now).map_err(|fault| match fault {
+            let creation = engine.begin(name, *attributes, now).map_err(|fault| match fault {
                 CreateError::Conflict(_) => OpenError::Twice(name.clone()),
                 CreateError::Reply(fault) => OpenError::Channel { name: name.clone(), fault },
             })?;
+            created.push(creation.channel());
+        }
+        engine.shared.store.settle().map_err(OpenError::Store)?;
+        answers.iter().collect::<Result<(), StoreError>>().map_err(OpenError::Store)?;
+        for channel in created {
+            let name = || channel.name().to_owned();
+            channel.creation().map_err(|fault| OpenError::Channel { name: name(), fault })?;
         }
         Ok(Arc::new(engine))
     }
@@ -125,11 +116,12 @@ impl Engine {
         stored: StoredChannel,
         configured: &[(String, ChannelAttributes)],
         now: u64,
+        told: &mpsc::Sender<Result<(), StoreError>>,
     ) -> Result<(), OpenError> {
         let StoredChannel { mut record, first, last, events, bytes, windows } = stored;
         let mut changed = self.shared.settings.restored;
         if changed {
-            record.epoch = lock(&self.admin).epoch(now);
+            record.epoch = self.table.admin().epoch(now);
         }
         let wanted = configured.iter().find(|(name, _)| **name == *record.name).map(|(_, attributes)| *attributes);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != record.attributes) {
@@ -143,7 +135,9 @@ impl Engine {
             changed = true;
         }
         if changed {
-            self.shared.store.put_channel(&record).map_err(OpenError::Store)?;
+            let told = told.clone();
+            // It is listened to until all have answered.
+            self.shared.store.put_channel(record.clone(), Box::new(move |result| drop(told.send(result))));
         }
         let settings = &self.shared.settings;
         let windows = Windows::restore(windows, settings.publish_window);
@@ -151,10 +145,10 @@ impl Engine {
         let found = Recovered { first, last, events, bytes, head, lost: record.reserved };
         let log = Log::recovered(record.attributes, settings, found);
         let ChannelRecord { number, name, attributes, epoch, .. } = record;
-        let identity = Identity { number, name: name.clone(), attributes, epoch };
+        let identity = Identity { number, name, attributes, epoch };
         let channel = Channel::new(identity, Arc::clone(&self.shared), log, windows, head);
         channel.restored(now);
-        self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name, channel);
+        self.table.insert(&channel);
         Ok(())
     }
 
@@ -165,16 +159,16 @@ impl Engine {
         WatcherId(u32::try_from(watchers.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// The channel of this name.
+    /// The channel of this name. One that is being created is not there yet.
     pub fn channel(&self, name: &str) -> Option<Arc<Channel>> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+        self.table.get(name).filter(|channel| !channel.is_being_created())
     }
 
-    /// The channel of this name; created with the default attributes when there is none. Waits for the disk only
-    /// when it creates, and the default is a channel on disk. Fails with `unknown_channel` when the realm does not create channels on
-    /// first use, `bad_channel_name`, `overloaded` when there are too many, `draining`, `store_full`, `store_failed`.
+    /// The channel of this name; created with the default attributes when there is none. Never waits for the disk: a channel that has to
+    /// be there first takes publishes, and [`Channel::await_creation`] tells when it is. Fails with `unknown_channel` when the realm does not create
+    /// channels on first use, `bad_channel_name`, `overloaded` when there are too many, `draining`.
     pub fn channel_or_create(&self, name: &str, now: u64) -> Result<Arc<Channel>, ReplyError> {
-        if let Some(channel) = self.channel(name) {
+        if let Some(channel) = self.table.get(name) {
             return Ok(channel);
         }
         check_channel_name(name).map_err(|fault| error::bad_name(&fault))?;
@@ -184,20 +178,32 @@ impl Engine {
                 format!("there is no channel {name:?}, and the realm creates none on first use; create it first");
             return Err(ReplyError::new(ErrorCode::UnknownChannel, message));
         }
-        let mut admin = lock(&self.admin);
-        match self.channel(name) {
+        let mut admin = self.table.admin();
+        match self.table.get(name) {
             Some(channel) => Ok(channel),
             None => self.insert(&mut admin, name, settings.defaults, now),
         }
     }
 
-    /// Creates a channel. Waits for the disk when the channel is to be kept there. Fails as [`Engine::channel_or_create`],
-    /// and with `bad_request` when a limit is 0.
+    /// Creates a channel. Waits for the disk when the channel is to be kept there. Fails as [`Engine::channel_or_create`], with `store_full` and
+    /// `store_failed`, and with `bad_request` when a limit is 0.
     pub fn create(&self, name: &str, attributes: ChannelAttributes, now: u64) -> Result<Creation, CreateError> {
+        let creation = self.begin(name, attributes, now)?;
+        let channel = creation.clone().channel();
+        if channel.is_being_created() {
+            self.shared.store.settle().map_err(|fault| store_error(&fault))?;
+        }
+        channel.creation()?;
+        Ok(creation)
+    }
+
+    /// Creates a channel, which may be being created afterwards. Waits for a deletion that is under way.
+    fn begin(&self, name: &str, attributes: ChannelAttributes, now: u64) -> Result<Creation, CreateError> {
         check_channel_name(name).map_err(|fault| error::bad_name(&fault))?;
         error::check_attributes(&attributes)?;
-        let mut admin = lock(&self.admin);
-        match self.channel(name) {
+        let _changing = lock(&self.changing);
+        let mut admin = self.table.admin();
+        match self.table.get(name) {
             Some(channel) if channel.attributes() == attributes => Ok(Creation::Existing(channel)),
             Some(channel) => Err(CreateError::Conflict(channel.attributes())),
             None => Ok(Creation::Created(self.insert(&mut admin, name, attributes, now)?)),
@@ -215,7 +221,7 @@ impl Engine {
             return Err(error::draining());
         }
         let limit = self.shared.settings.channels_max;
-        let room = self.names.read().unwrap_or_else(PoisonError::into_inner).len() < limit;
+        let room = self.table.len() < limit;
         let Some(number_next) = admin.number_next.checked_add(1).filter(|_| room) else {
             let message = format!("the realm has {limit} channels (channels_max); delete some or raise the limit");
             return Err(ReplyError::limit(ErrorCode::Overloaded, message, limit as u64));
@@ -225,10 +231,10 @@ impl Engine {
         let log = Log::new(attributes, &self.shared.settings);
         let channel = Channel::new(identity, Arc::clone(&self.shared), log, Windows::default(), Eid::NONE);
         if attributes.kind.on_disk() {
-            channel.record_new().map_err(|fault| store_error(&fault))?;
+            let birth = Birth::new(&self.table, &channel);
+            channel.record_new(Box::new(move |result| birth.end(result)));
         }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        names.insert(name.into(), Arc::clone(&channel));
+        self.table.insert(&channel);
         Ok(channel)
     }
 
@@ -236,60 +242,51 @@ impl Engine {
     /// disk has answered with `overloaded`. Waits for the disk. Fails with `unknown_channel`, `draining`, `store_full`,
     /// `store_failed`; the channel is then as before.
     pub fn delete(&self, name: &str) -> Result<(), ReplyError> {
-        let mut admin = lock(&self.admin);
+        let _changing = lock(&self.changing);
         if self.stopping.load(Ordering::Acquire) {
             return Err(error::draining());
+        }
+        if self.table.get(name).is_some_and(|channel| channel.is_being_created()) {
+            self.shared.store.settle().map_err(|fault| store_error(&fault))?;
         }
         let Some(channel) = self.channel(name) else {
             return Err(ReplyError::new(ErrorCode::UnknownChannel, format!("there is no channel {name:?}")));
         };
         // Its record is not written after it is closed, so nothing brings it back.
-        let closed = channel.close(Closed::Deleting);
-        if channel.attributes().kind.on_disk() {
-            let deleted = closed.and_then(|()| self.shared.store.delete_channel(channel.number()));
-            if let Err(fault) = deleted {
-                channel.reopen();
-                return Err(store_error(&fault));
-            }
+        channel.close(Closed::Deleting);
+        if channel.attributes().kind.on_disk()
+            && let Err(fault) = self.shared.store.delete_channel(channel.number())
+        {
+            channel.reopen();
+            return Err(store_error(&fault));
         }
-        self.names.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let mut admin = self.table.admin();
+        self.table.remove(name);
         admin.gone.count(channel.counts());
         drop(admin);
-        channel.end();
+        channel.end(Closed::Deleted);
         Ok(())
     }
 
     /// Every channel, by name.
     pub fn channels(&self) -> Vec<Arc<Channel>> {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let mut channels: Vec<_> = names.values().map(Arc::clone).collect();
-        drop(names);
-        channels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let mut channels = self.table.all();
+        channels.retain(|channel| !channel.is_being_created());
         channels
     }
 
-    /// The first `limit` channels whose names come after `after`, by name, and whether there are more. Looks at every channel.
+    /// The first `limit` channels whose names come after `after`, by name, and whether there are more.
     pub fn channels_after(&self, after: &str, limit: usize) -> (Vec<Arc<Channel>>, bool) {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let mut channels: Vec<_> = names.values().filter(|channel| channel.name() > after).map(Arc::clone).collect();
-        drop(names);
-        let more = channels.len() > limit;
-        if more {
-            channels.select_nth_unstable_by(limit, |a, b| a.name().cmp(b.name()));
-            channels.truncate(limit);
-        }
-        channels.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        (channels, more)
+        self.table.after(after, limit)
     }
 
     /// Publishes an event. Gives the outcome when it is decided at once; otherwise `done` gets it later, from the store's thread
     /// and without any lock held. Events in memory are decided at once, unless they follow one on the same `mixed` channel
-    /// that waits for the disk. `done` must not wait for the disk itself, so it must not publish, create or delete: the thread it
+    /// that waits for the disk, or need an EID of which the disk does not know yet. `done` must not wait for the disk itself, so it must not publish, create or delete: the thread it
     /// runs on is the one that would have to answer.
     ///
     /// Fails with `not_persistent`, `publish_number`, `overloaded`, `channel_deleted`, `draining`, `store_full`, `store_failed`; the
-    /// event was not published then, and may be tried again. Waits for the disk only on `mixed` channels, for the first event after a
-    /// start and when more than 65,536 come within a second.
+    /// event was not published then, and may be tried again. Waits for the disk only to read what the channel's limits remove next.
     pub fn publish(
         &self,
         publish: Publish,
@@ -344,19 +341,19 @@ impl Engine {
     /// Ends what is under way and closes the store: publishes that wait get their answer, later ones `draining`. Waits for
     /// the disk.
     pub fn stop(&self) {
-        let admin = lock(&self.admin);
+        let _changing = lock(&self.changing);
+        let admin = self.table.admin();
         self.stopping.store(true, Ordering::Release);
-        for channel in self.channels() {
-            // A fault leaves EIDs reserved, as a crash does.
-            let _ = channel.close(Closed::Stopping);
+        drop(admin);
+        for channel in self.table.all() {
+            channel.close(Closed::Stopping);
         }
         self.shared.store.stop();
-        drop(admin);
     }
 
     /// Sums over all channels.
     pub fn totals(&self) -> Totals {
-        let mut totals = lock(&self.admin).gone;
+        let mut totals = self.table.admin().gone;
         for channel in self.channels() {
             let status = channel.status();
             totals.channels += 1;

@@ -17,6 +17,7 @@ pub mod memory;
 mod settings;
 mod shared;
 pub mod store;
+mod table;
 pub mod types;
 mod window;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use throughline_wire::event::{Eid, Event, SessionId};
 
 use crate::shared::lock;
-use crate::store::{Append, ChannelRecord, Store, StoreError, StoredChannel, Window};
+use crate::store::{Append, ChannelRecord, Done, Store, StoreError, StoredChannel, Window};
 use crate::types::Origin;
 
 /// Publish numbers kept for each session and channel.
@@ -26,6 +26,7 @@ struct Rows {
 type Disk = BTreeMap<u32, Rows>;
 
 enum Work {
+    Put(ChannelRecord, Done),
     Append(Append),
     Trim(u32, Eid),
     Forget(u32, Vec<(SessionId, u64)>),
@@ -99,7 +100,7 @@ impl MemoryStore {
         drop(state);
         drop(committing);
         self.inner.wake.notify_all();
-        answer(appends(lost), &Err(ended()));
+        lost.into_iter().for_each(Work::fail);
         MemoryStore::on(disk, self.automatic)
     }
 }
@@ -108,20 +109,36 @@ fn ended() -> StoreError {
     StoreError::Failed("the store has ended".to_owned())
 }
 
-fn appends(queue: VecDeque<Work>) -> impl Iterator<Item = Append> {
-    queue.into_iter().filter_map(|work| match work {
-        Work::Append(append) => Some(append),
-        Work::Trim(..) | Work::Forget(..) => None,
-    })
-}
+impl Work {
+    /// Who waits for it.
+    fn done(self) -> Option<Done> {
+        match self {
+            Work::Put(_, done) | Work::Append(Append { done, .. }) => Some(done),
+            Work::Trim(..) | Work::Forget(..) => None,
+        }
+    }
 
-fn answer(appends: impl Iterator<Item = Append>, result: &Result<(), StoreError>) {
-    for append in appends {
-        (append.done)(result.clone());
+    fn fail(self) {
+        if let Some(done) = self.done() {
+            done(Err(ended()));
+        }
     }
 }
 
 impl Inner {
+    fn queue(&self, work: Work) {
+        let mut state = lock(&self.state);
+        if !state.ended {
+            state.queue.push_back(work);
+            drop(state);
+            self.wake.notify_one();
+            return;
+        }
+        drop(state);
+        // The caller may hold a lock that is taken by who is told.
+        std::thread::spawn(move || work.fail());
+    }
+
     /// Waits for work and commits it; false when the store ended.
     fn wait(&self) -> bool {
         let mut state = lock(&self.state);
@@ -137,33 +154,40 @@ impl Inner {
     fn commit(&self) -> usize {
         let _committing = lock(&self.committing);
         let mut state = lock(&self.state);
-        let queue = std::mem::take(&mut state.queue);
-        let result = state.fault.clone().map_or(Ok(()), Err);
-        for work in &queue {
-            if result.is_ok() || matches!(work, Work::Trim(..) | Work::Forget(..)) {
-                state.apply(work);
-            }
+        let (mut answers, mut events) = (Vec::new(), 0);
+        for work in std::mem::take(&mut state.queue) {
+            let fault = state.fault.clone().filter(|_| matches!(work, Work::Put(..) | Work::Append(_)));
+            let result = fault.map_or_else(|| state.apply(&work), Err);
+            events += usize::from(matches!(work, Work::Append(_)));
+            answers.extend(work.done().map(|done| (done, result)));
         }
         drop(state);
-        let count = queue.iter().filter(|work| matches!(work, Work::Append(_))).count();
-        answer(appends(queue), &result);
-        count
+        for (done, result) in answers {
+            done(result);
+        }
+        events
     }
 }
 
 impl State {
-    fn apply(&mut self, work: &Work) {
+    fn apply(&mut self, work: &Work) -> Result<(), StoreError> {
         match work {
+            Work::Put(record, _) => {
+                let fresh = || Rows { record: record.clone(), events: BTreeMap::new(), windows: BTreeMap::new() };
+                self.disk.entry(record.number).or_insert_with(fresh).record = record.clone();
+            }
             Work::Append(append) => {
-                let Some(rows) = self.disk.get_mut(&append.channel) else { return };
+                let rows = self.disk.get_mut(&append.channel);
+                let rows = rows.ok_or_else(|| StoreError::Failed("the channel is not in the store".to_owned()))?;
                 rows.events.insert(append.event.eid, Arc::clone(&append.event));
                 if let Some(origin) = append.origin {
                     remember(&mut rows.windows, origin, &append.event);
                 }
             }
             Work::Forget(channel, sessions) => {
-                let Some(rows) = self.disk.get_mut(channel) else { return };
-                rows.windows.retain(|id, window| !sessions.contains(&(*id, window.time)));
+                if let Some(rows) = self.disk.get_mut(channel) {
+                    rows.windows.retain(|id, window| !sessions.contains(&(*id, window.time)));
+                }
             }
             Work::Trim(channel, through) => {
                 if let Some(rows) = self.disk.get_mut(channel) {
@@ -171,6 +195,7 @@ impl State {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether a write can be tried.
@@ -207,42 +232,39 @@ impl Store for MemoryStore {
         Ok(lock(&self.inner.state).disk.keys().next_back().map_or(0, |number| number.saturating_add(1)))
     }
 
-    fn put_channel(&self, record: &ChannelRecord) -> Result<(), StoreError> {
-        let mut state = lock(&self.inner.state);
-        state.writable()?;
-        let fresh = || Rows { record: record.clone(), events: BTreeMap::new(), windows: BTreeMap::new() };
-        state.disk.entry(record.number).or_insert_with(fresh).record = record.clone();
+    fn put_channel(&self, record: ChannelRecord, done: Done) {
+        self.inner.queue(Work::Put(record, done));
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.commit();
         Ok(())
     }
 
     fn delete_channel(&self, number: u32) -> Result<(), StoreError> {
         let mut state = lock(&self.inner.state);
         state.writable()?;
+        // What was asked before is answered, and does not bring the channel back.
+        let (puts, others) = std::mem::take(&mut state.queue)
+            .into_iter()
+            .partition(|work| matches!(work, Work::Put(record, _) if record.number == number));
+        state.queue = others;
         state.disk.remove(&number);
+        drop(state);
+        VecDeque::into_iter(puts).for_each(Work::fail);
         Ok(())
     }
 
     fn append(&self, append: Append) {
-        let mut state = lock(&self.inner.state);
-        if !state.ended {
-            state.queue.push_back(Work::Append(append));
-            drop(state);
-            self.inner.wake.notify_one();
-            return;
-        }
-        drop(state);
-        // The caller may hold the lock that `done` takes.
-        std::thread::spawn(move || (append.done)(Err(ended())));
+        self.inner.queue(Work::Append(append));
     }
 
     fn trim(&self, channel: u32, through: Eid) {
-        lock(&self.inner.state).queue.push_back(Work::Trim(channel, through));
-        self.inner.wake.notify_one();
+        self.inner.queue(Work::Trim(channel, through));
     }
 
     fn forget(&self, channel: u32, sessions: Vec<(SessionId, u64)>) {
-        lock(&self.inner.state).queue.push_back(Work::Forget(channel, sessions));
-        self.inner.wake.notify_one();
+        self.inner.queue(Work::Forget(channel, sessions));
     }
 
     fn read(&self, channel: u32, after: Eid, events: usize, bytes: usize) -> Result<Vec<Arc<Event>>, StoreError> {

@@ -50,6 +50,9 @@ pub struct StoredChannel {
     pub windows: Vec<(SessionId, Window)>,
 }
 
+/// Told what became of something that was queued: called once, from the store's thread. May call the store, but not wait for it.
+pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
 /// An event to be kept.
 pub struct Append {
     /// Number of its channel.
@@ -58,9 +61,9 @@ pub struct Append {
     pub event: Arc<Event>,
     /// Its publisher; goes into the session's window in the same commit.
     pub origin: Option<Origin>,
-    /// Called once, from the store's thread, when the event is durable or has failed; after a failure the event is never read, not even
-    /// when the store is opened again. May call the store, but not wait for it.
-    pub done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+    /// Told when the event is durable or has failed; after a failure the event is never read, not even when the store is opened
+    /// again.
+    pub done: Done,
 }
 
 impl fmt::Debug for Append {
@@ -89,7 +92,9 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// A disk for channels. All calls but [`Store::append`] and [`Store::trim`] may wait for the disk.
+/// A disk for channels. [`Store::put_channel`], [`Store::append`], [`Store::trim`] and [`Store::forget`] queue and return at once, all
+/// other calls may wait for the disk. The first two become durable in the order of these calls, and `done` is called in that order, too.
+/// Their caller bounds what is queued. It may hold a lock that `done` takes, so `done` must be neither called nor dropped in there.
 pub trait Store: Send + Sync {
     /// Everything kept, as recovery found it.
     fn channels(&self) -> Result<Vec<StoredChannel>, StoreError>;
@@ -98,15 +103,17 @@ pub trait Store: Send + Sync {
     /// are still being removed.
     fn number_next(&self) -> Result<u32, StoreError>;
 
-    /// Remembers a channel, or a new state of its record. Durable when it returns. Fails when the number is that of a deleted channel whose
-    /// events are still being removed.
-    fn put_channel(&self, record: &ChannelRecord) -> Result<(), StoreError>;
+    /// Queues a channel to be remembered, or a new state of its record, for the next group commit. Fails when the number is that of a
+    /// deleted channel whose events are still being removed.
+    fn put_channel(&self, record: ChannelRecord, done: Done);
+
+    /// Waits until everything that was queued before is answered. Fails when that cannot be waited for.
+    fn settle(&self) -> Result<(), StoreError>;
 
     /// Forgets a channel and its events. Durable when it returns.
     fn delete_channel(&self, number: u32) -> Result<(), StoreError>;
 
-    /// Queues an event for the next group commit. Events become durable in the order of these calls; `done` is called in that order too.
-    /// The caller bounds what is queued. It may hold a lock that `done` takes, so `done` must be neither called nor dropped in here.
+    /// Queues an event for the next group commit. Fails when its channel is not in the store.
     fn append(&self, append: Append);
 
     /// Queues the removal of a channel's events up to `through`. Need not be durable at once.

@@ -239,15 +239,21 @@ fn mixed_channels_reserve_more_eids_before_they_run_out() {
     }
     assert_eq!(reserved(&realm), first);
     realm.engine.expire(1_000);
+    realm.store.commit();
     assert!(reserved(&realm) > first, "ahead, off the publishers' way");
     realm.store.fail(Some(StoreError::Full("0 bytes".into())));
     let more = reserved(&realm) - channel.head().0;
     for _ in 0..more {
         assert!(publish(&realm, &channel, None, false).0.unwrap().is_ok());
     }
-    assert!(publish(&realm, &channel, None, false).0.unwrap().unwrap_err().is(ErrorCode::StoreFull));
+    let (waits, refused) = publish(&realm, &channel, None, false);
+    assert!(waits.is_none());
+    realm.store.commit();
+    assert!(refused.try_recv().unwrap().unwrap_err().is(ErrorCode::StoreFull));
     realm.store.fail(None);
-    assert!(publish(&realm, &channel, None, false).0.unwrap().is_ok());
+    let waiting: Vec<_> = (0..3).map(|_| publish(&realm, &channel, None, false).1).collect();
+    realm.store.commit();
+    assert!(waiting.iter().all(|answer| answer.try_recv().unwrap().is_ok()));
 }
 
 #[test]

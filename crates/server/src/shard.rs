@@ -10,6 +10,7 @@
 //!   [`Shard::take_resumed`] go on, and call [`Shard::on_timeout`] at [`Shard::next_timeout`];
 //! - read from a link only while [`Shard::wants_input`], and [`Shard::remove`] it when its connection has ended.
 
+mod creating;
 mod ending;
 mod frames;
 mod framing;
@@ -40,6 +41,7 @@ use throughline_wire::ws::deflate;
 
 use crate::budget::Budget;
 use crate::metrics::Metrics;
+use creating::Owed;
 use frames::{Encoder, FrameLogs};
 use link::{End, Inlet, Life, Link};
 use partial::Partials;
@@ -182,6 +184,7 @@ pub struct Shard<S> {
     blocked: Vec<LinkId>,
     resumed: Vec<LinkId>,
     partials: Partials,
+    owed: Owed,
     draining: bool,
 }
 
@@ -234,6 +237,7 @@ impl<S: Sock> Shard<S> {
             blocked: Vec::new(),
             resumed: Vec::new(),
             partials: Partials::new(Arc::clone(&common.partial)),
+            owed: Owed::new(),
             draining: false,
         }
     }
@@ -307,6 +311,7 @@ impl<S: Sock> Shard<S> {
                 Mail::Heard(link) => self.heard(now, link),
                 Mail::Piece { link, number, bytes, done } => self.on_piece(now, link, number, &bytes, done),
                 Mail::Onward(link) => self.take_rest(now, link),
+                Mail::Created { link, channel, result } => self.created(link, channel, &result),
                 Mail::Published { link, id, weight, result } => self.published(now, link, id, weight, result),
                 Mail::Stored { link, channel, after, page } => match page {
                     Ok(page) => self.arrived(link, channel, after, page),

@@ -86,7 +86,10 @@ fn open(dir: &Path) -> Arc<FjallStore> {
 fn put_channel(store: &FjallStore, number: u32) {
     let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
     let name = format!("channel-{number}").into();
-    store.put_channel(&ChannelRecord { number, name, attributes, epoch: Epoch(1), reserved: Eid(0) }).unwrap();
+    let record = ChannelRecord { number, name, attributes, epoch: Epoch(1), reserved: Eid(0) };
+    let (to, from) = channel();
+    store.put_channel(record, Box::new(move |outcome| to.send(outcome).unwrap()));
+    from.recv().unwrap().unwrap();
 }
 
 /// One thread publishes with numbers into each channel in turn, a session for each, and keeps `under_way` events unanswered.

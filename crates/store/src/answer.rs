@@ -1,11 +1,9 @@
 //! Who waits for the outcome of a command.
 
-use throughline_engine::store::StoreError;
+use throughline_engine::store::{Done, StoreError};
 
 use crate::progress::{Progress, Watch};
 use crate::queue::{Command, Reply};
-
-type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Someone to be told of the outcome, and the outcome where it does not depend on the commit.
 pub(crate) struct Answer {
@@ -15,6 +13,7 @@ pub(crate) struct Answer {
 
 pub(crate) enum To {
     Append(Done),
+    Record(Done),
     Caller(Reply),
 }
 
@@ -36,7 +35,7 @@ impl Answer {
 impl To {
     pub(crate) fn tell(self, outcome: Result<(), StoreError>) {
         match self {
-            To::Append(done) => done(outcome),
+            To::Append(done) | To::Record(done) => done(outcome),
             // A caller that has gone needs no answer.
             To::Caller(reply) => drop(reply.send(outcome)),
         }
@@ -47,9 +46,10 @@ impl To {
 pub(crate) fn answer(command: Command, refused: Option<StoreError>) -> Option<Answer> {
     let to = match command {
         Command::Append(append) => To::Append(append.done),
-        Command::PutChannel(_, reply)
-        | Command::DeleteChannel(_, reply)
+        Command::PutChannel(_, done) => To::Record(done),
+        Command::DeleteChannel(_, reply)
         | Command::Forget(_, _, reply)
+        | Command::Settle(reply)
         | Command::Stop(reply) => To::Caller(reply),
         Command::Trim(..) | Command::Drop(..) => return None,
     };

@@ -469,7 +469,7 @@ fn draft_command(
                 draft.forget(*channel, *session, *before)?;
             }
         }
-        (Command::Trim(..) | Command::Drop(..) | Command::Stop(_), _) => {}
+        (Command::Trim(..) | Command::Drop(..) | Command::Settle(_) | Command::Stop(_), _) => {}
     }
     Ok(())
 }

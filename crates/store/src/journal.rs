@@ -283,7 +283,7 @@ mod tests {
         let store = FjallStore::open(settings.clone(), 0).unwrap();
         let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
         let record = ChannelRecord { number: 1, name: "a".into(), attributes, epoch: Epoch(1), reserved: Eid(0) };
-        store.put_channel(&record).unwrap();
+        store.put_channel(record, Box::new(|outcome| assert_eq!(outcome, Ok(()))));
         append(&store, 1);
         append(&store, 2);
         drop(store);

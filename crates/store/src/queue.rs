@@ -5,7 +5,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use throughline_engine::store::{Append, ChannelRecord, StoreError};
+use throughline_engine::store::{Append, ChannelRecord, Done, StoreError};
 use throughline_wire::event::{Eid, SessionId};
 
 /// Where the outcome of a command that is waited for goes.
@@ -13,13 +13,15 @@ pub(crate) type Reply = SyncSender<Result<(), StoreError>>;
 
 pub(crate) enum Command {
     Append(Append),
-    PutChannel(ChannelRecord, Reply),
+    PutChannel(ChannelRecord, Done),
     DeleteChannel(u32, Reply),
     Trim(u32, Eid),
     /// Forget windows of a channel unless they were used after these times.
     Drop(u32, Vec<(SessionId, u64)>),
     /// Forget these windows unless they were used at or after the time.
     Forget(Vec<(u32, SessionId)>, u64, Reply),
+    /// Nothing but an answer behind those of all that was queued before.
+    Settle(Reply),
     /// Close the database; everything later fails.
     Stop(Reply),
 }
@@ -63,8 +65,8 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Takes what is there, in order, up to `events` appends and until their weight reaches `bytes`. Waits for something
-    /// to be there, about `patience` at most where that is given. `None` when the queue has ended.
+    /// Takes what is there, in order, up to `events` appends and records, and until the weight of the first reaches `bytes`. Waits for
+    /// something to be there, about `patience` at most where that is given. `None` when the queue has ended.
     pub(crate) fn take(&self, patience: Option<Duration>, events: usize, bytes: usize) -> Option<Vec<Command>> {
         let mut queued = self.lock();
         let idle = |queued: &mut Queued| queued.commands.is_empty() && !queued.quit;
@@ -78,13 +80,15 @@ impl Queue {
         if queued.quit && queued.commands.is_empty() {
             return None;
         }
-        let (mut n, mut weight, mut appends) = (0, 0, 0);
+        let (mut n, mut weight, mut writes) = (0, 0, 0);
         for command in &queued.commands {
-            if let Command::Append(append) = command {
-                if appends >= events.max(1) || weight >= bytes.max(1) {
+            if let Command::Append(_) | Command::PutChannel(..) = command {
+                if writes >= events.max(1) || weight >= bytes.max(1) {
                     break;
                 }
-                appends += 1;
+                writes += 1;
+            }
+            if let Command::Append(append) = command {
                 weight += append.event.body.weight();
             }
             n += 1;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use fjall::Readable;
-use throughline_engine::store::{Append, ChannelRecord, Store, StoreError, StoredChannel};
+use throughline_engine::store::{Append, ChannelRecord, Done, Store, StoreError, StoredChannel};
 use throughline_wire::event::{Eid, Event, SessionId};
 
 use crate::committer::Committer;
@@ -161,8 +161,12 @@ impl Store for FjallStore {
         self.reading(recovery::number_next)
     }
 
-    fn put_channel(&self, record: &ChannelRecord) -> Result<(), StoreError> {
-        self.wait_for(|reply| Command::PutChannel(record.clone(), reply))
+    fn put_channel(&self, record: ChannelRecord, done: Done) {
+        self.shared.queue.push(Command::PutChannel(record, done));
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.wait_for(Command::Settle)
     }
 
     fn delete_channel(&self, number: u32) -> Result<(), StoreError> {

@@ -32,7 +32,7 @@ fn child() {
     let threads: Vec<_> = (1..=CHANNELS)
         .map(|channel| {
             let last = known.iter().find(|c| c.record.number == channel).map_or(0, |c| c.last.0);
-            store.put_channel(&record(channel)).unwrap();
+            put_channel(&store, record(channel)).unwrap();
             let store = Arc::clone(&store);
             std::thread::spawn(move || publish_for_ever(&store, channel, last))
         })
@@ -169,7 +169,7 @@ impl Killed {
     fn with(data: Vec<u8>) -> Killed {
         let live = tempfile::tempdir().unwrap();
         let store = open(live.path());
-        store.put_channel(&record(1)).unwrap();
+        put_channel(&store, record(1)).unwrap();
         fill(&store, 1, 1..=19);
         let (_, start) = journal(live.path());
         append(&store, 1, event(20, Data::bytes(data))).unwrap();
@@ -285,7 +285,7 @@ fn damage_before_the_last_commit_is_reported_and_nothing_is_cut() {
 fn readers_run_beside_commits_and_miss_nothing_that_was_answered() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let asked = Arc::new(AtomicU64::new(0));
     let reader = {
         let (store, asked) = (Arc::clone(&store), Arc::clone(&asked));

@@ -34,7 +34,7 @@ fn killed_after_deletion() -> tempfile::TempDir {
     };
     let store = FjallStore::open_watched(settings(live.path()), NOW, Box::new(watch)).unwrap();
     for number in [1, 2] {
-        store.put_channel(&record(number)).unwrap();
+        put_channel(&store, record(number)).unwrap();
         fill(&store, number, 1..=if number == 1 { 1 } else { EVENTS });
     }
     deleting.store(true, Ordering::SeqCst);

@@ -99,7 +99,7 @@ fn with_too_little_free_nothing_is_written() {
     let disk = SmallDisk::new(24);
     let settings = StoreSettings { free_bytes_min: 8 * MIB, ..StoreSettings::new(disk.path()) };
     let store = FjallStore::open(settings.clone(), NOW).unwrap();
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let mut kept: Vec<u64> = (1..=20).collect();
     for eid in &kept {
         append_at(&store, big(*eid, NOW)).unwrap();
@@ -109,7 +109,7 @@ fn with_too_little_free_nothing_is_written() {
         let Err(StoreError::Full(text)) = append_at(&store, big(eid, NOW)) else { panic!("event {eid} was kept") };
         assert!(text.contains("free_bytes_min"), "{text}");
     }
-    assert!(matches!(store.put_channel(&record(2)), Err(StoreError::Full(_))));
+    assert!(matches!(put_channel(&store, record(2)), Err(StoreError::Full(_))));
     holds(&store, &kept);
     // What makes room is still done.
     store.trim(1, Eid(10));
@@ -137,7 +137,7 @@ fn filled(disk: &SmallDisk) -> (Arc<FjallStore>, Receiver<bool>) {
     let settings = StoreSettings { free_bytes_min: 64 * MIB, ..StoreSettings::new(disk.path()) };
     let store = FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap();
     for number in [1, 2] {
-        store.put_channel(&record(number)).unwrap();
+        put_channel(&store, record(number)).unwrap();
         append(&store, number, text(1)).unwrap();
     }
     let million = |eid| event(eid, Data::bytes(vec![eid as u8; 1_000_000]));
@@ -196,7 +196,7 @@ fn on_a_full_disk_channels_can_be_deleted() {
 fn a_write_that_fails_is_undone_and_the_store_recovers_in_place() {
     let disk = SmallDisk::new(16);
     let store = open(&disk.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let mut kept = Vec::new();
     let mut eid = 0;
     for round in 0..3 {
@@ -243,7 +243,7 @@ fn after_a_write_that_failed_the_store_works_again_although_nobody_publishes() {
     };
     let settings = StoreSettings { free_bytes_min: 0, ..StoreSettings::new(disk.path()) };
     let store = FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap();
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     disk.occupy(100 * 1024);
     let failed = (1..).find(|eid| append_at(&store, big(*eid, NOW)).is_err()).unwrap();
     assert!(append_at(&store, big(failed + 1, NOW + 10_000)).is_err());
@@ -257,7 +257,7 @@ fn after_a_write_that_failed_the_store_works_again_although_nobody_publishes() {
 fn a_store_closed_while_its_disk_is_full_keeps_what_it_answered_and_nothing_else() {
     let disk = SmallDisk::new(16);
     let store = open(&disk.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     disk.occupy(0);
     let mut kept = Vec::new();
     // Small enough for a failed commit to be buffered whole, so that closing would write it after all.

@@ -43,7 +43,7 @@ fn watched(dir: &Path, free_bytes_min: u64) -> (Arc<FjallStore>, Receiver<Told>)
 fn every_commit_is_told_before_its_events_are_answered() {
     let dir = tempfile::tempdir().unwrap();
     let (store, told) = watched(dir.path(), 0);
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [Told::Begun, Told::Committed(0, None)]);
     append(&store, 1, text(1)).unwrap();
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [Told::Begun, Told::Committed(1, Some(NOW))]);

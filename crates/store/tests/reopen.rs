@@ -15,10 +15,10 @@ fn a_new_store_is_empty_and_channels_are_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("a/b"));
     assert!(store.channels().unwrap().is_empty());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let mut changed = record(1);
     changed.reserved = Eid(1000);
-    store.put_channel(&changed).unwrap();
+    put_channel(&store, changed.clone()).unwrap();
     drop(store);
     let channels = open(&dir.path().join("a/b")).channels().unwrap();
     assert_eq!(channels.len(), 1);
@@ -30,7 +30,7 @@ fn a_new_store_is_empty_and_channels_are_remembered() {
 fn events_come_back_whole() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let body = Body {
         data: Data::bytes(vec![0, 255, 7]),
         tag: Some("tag".into()),
@@ -54,8 +54,8 @@ fn events_come_back_whole() {
 fn pages_end_at_events_and_at_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
-    store.put_channel(&record(2)).unwrap();
+    put_channel(&store, record(1)).unwrap();
+    put_channel(&store, record(2)).unwrap();
     fill(&store, 1, 1..=20);
     fill(&store, 2, 1..=3);
     let read = |after, events, bytes| {
@@ -77,7 +77,7 @@ fn pages_end_at_events_and_at_bytes() {
 fn trimmed_events_are_gone_and_their_eids_are_not_given_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     fill(&store, 1, 1..=10_000);
     store.trim(1, Eid(9_990));
     // Removal goes on in the background; each commit brings a part of it.
@@ -95,7 +95,7 @@ fn trimmed_events_are_gone_and_their_eids_are_not_given_again() {
     assert_eq!((channel.first, channel.last, channel.events), (Eid(9_991), Eid(next - 1), kept.len() as u64));
     store.trim(1, Eid(u64::MAX));
     while store.channels().unwrap()[0].events > 0 {
-        store.put_channel(&record(1)).unwrap();
+        put_channel(&store, record(1)).unwrap();
     }
     drop(store);
     let channel = open(dir.path()).channels().unwrap().remove(0);
@@ -107,7 +107,7 @@ fn a_deleted_channel_takes_its_events_along_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     for number in [1, 2, 3] {
-        store.put_channel(&record(number)).unwrap();
+        put_channel(&store, record(number)).unwrap();
         fill(&store, number, 1..=9_000);
     }
     store.delete_channel(2).unwrap();
@@ -124,7 +124,7 @@ fn a_deleted_channel_takes_its_events_along_and_no_others() {
 fn windows_come_back_and_are_forgotten_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let outcomes = Outcomes::new();
     for eid in 1..=3000_u64 {
         outcomes.append(&store, 1, text(eid), origin(u128::from(eid % 2), eid / 2 + 1));
@@ -160,7 +160,7 @@ fn windows_come_back_and_are_forgotten_in_time() {
 fn windows_are_forgotten_on_demand_unless_they_were_used_since() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let outcomes = Outcomes::new();
     for eid in 1..=5_000 {
         outcomes.append(&store, 1, text(eid), origin(u128::from(eid), 1));
@@ -185,7 +185,7 @@ fn what_the_engine_must_not_do_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     assert!(matches!(append(&store, 1, text(1)), Err(StoreError::Failed(_))));
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     append(&store, 1, text(5)).unwrap();
     assert!(matches!(append(&store, 1, text(5)), Err(StoreError::Failed(_))));
     append(&store, 1, text(6)).unwrap();
@@ -196,7 +196,7 @@ fn what_the_engine_must_not_do_is_refused() {
 fn a_stopped_store_has_everything_and_takes_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let outcomes = Outcomes::new();
     for eid in 1..=500 {
         outcomes.append(&store, 1, text(eid), None);
@@ -205,7 +205,7 @@ fn a_stopped_store_has_everything_and_takes_no_more() {
     assert!(outcomes.take(500).into_iter().all(|(_, outcome)| outcome.is_ok()));
     assert!(matches!(append(&store, 1, text(501)), Err(StoreError::Failed(_))));
     assert!(store.read(1, Eid::NONE, 1, 1).is_err());
-    assert!(store.put_channel(&record(2)).is_err());
+    assert!(put_channel(&store, record(2)).is_err());
     store.stop();
     drop(store);
     assert_eq!(eids(&open(dir.path()), 1).len(), 500);
@@ -215,10 +215,10 @@ fn a_stopped_store_has_everything_and_takes_no_more() {
 fn an_answer_that_calls_the_store_gets_an_error_instead_of_waiting_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    store.put_channel(&record(1)).unwrap();
+    put_channel(&store, record(1)).unwrap();
     let (to, from) = std::sync::mpsc::channel();
     let inner = Arc::clone(&store);
-    let done = Box::new(move |_| to.send(inner.put_channel(&record(2))).unwrap());
+    let done = Box::new(move |_| to.send(inner.settle()).unwrap());
     store.append(throughline_engine::store::Append { channel: 1, event: text(1), origin: None, done });
     assert!(matches!(from.recv().unwrap(), Err(StoreError::Failed(_))));
 }

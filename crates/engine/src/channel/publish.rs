@@ -11,9 +11,6 @@ use crate::store::{Append, StoreError};
 use crate::types::{ChannelKind, Origin, Published};
 use crate::window::Known;
 
-/// EIDs of a `mixed` channel that the disk remembers as given out at once. The disk is asked again when half of them
-/// are used, at the next second; a publish waits for it only when all are used by then, and after a start once.
-pub(crate) const RESERVE_EIDS: u64 = 131_072;
 /// What a waiting event costs beside its body, bytes.
 const PENDING_OVERHEAD: u64 = 200;
 
@@ -24,11 +21,11 @@ type Answers = Vec<(Done, Result<Published, ReplyError>)>;
 
 /// An event that was given its EID and cannot be read yet: it waits for the disk, or for one before it that does.
 pub(crate) struct Pending {
-    event: Arc<Event>,
+    pub(super) event: Arc<Event>,
     origin: Option<Origin>,
-    stored: bool,
+    pub(super) stored: bool,
     weight: u64,
-    result: Option<Result<(), StoreError>>,
+    pub(super) result: Option<Result<(), StoreError>>,
     /// Its publisher, and after it those who repeated it meanwhile.
     waiters: Vec<Done>,
 }
@@ -60,8 +57,12 @@ enum Attempt {
     Decided(Result<Published, ReplyError>),
     Visible(Published, Notices),
     Waiting,
-    /// No EID is left that the disk knows of: [`Channel::reserve`], then try again.
-    Unreserved(Body),
+}
+
+/// Events that have become readable or have failed: who is to be told, once the channel's lock is free.
+pub(super) struct Released {
+    notices: Notices,
+    answers: Answers,
 }
 
 impl Channel {
@@ -77,29 +78,19 @@ impl Channel {
             Ok(stored) => stored,
             Err(error) => return Some(Err(self.reject(error))),
         };
-        let mut body = body;
         let mut done = Some(done);
-        loop {
-            let attempt = self.attempt(origin, body, stored, now, &mut done);
-            match attempt {
-                Attempt::Decided(result) => return Some(result),
-                Attempt::Visible(published, notices) => {
-                    self.tell(notices);
-                    if self.attributes.kind.on_disk() {
-                        self.fill_index(now);
-                    }
-                    return Some(Ok(published));
-                }
-                Attempt::Waiting => {
+        match self.attempt(origin, body, stored, now, &mut done) {
+            Attempt::Decided(result) => Some(result),
+            Attempt::Visible(published, notices) => {
+                self.tell(notices);
+                if self.attributes.kind.on_disk() {
                     self.fill_index(now);
-                    return None;
                 }
-                Attempt::Unreserved(returned) => {
-                    body = returned;
-                    if let Err(error) = self.reserve() {
-                        return Some(Err(self.reject(store_error(&error))));
-                    }
-                }
+                Some(Ok(published))
+            }
+            Attempt::Waiting => {
+                self.fill_index(now);
+                None
             }
         }
     }
@@ -129,9 +120,10 @@ impl Channel {
     {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(closed) = state.closed {
+        if let Some(closed) = &state.closed {
+            let error = self.closed_error(closed);
             state.rejected += 1;
-            return Attempt::Decided(Err(self.closed_error(closed)));
+            return Attempt::Decided(Err(error));
         }
         match origin.map_or(Known::New, |origin| state.windows.look_up(origin)) {
             Known::New => {}
@@ -142,11 +134,8 @@ impl Channel {
                 return Attempt::Decided(Err(ReplyError::limit(ErrorCode::PublishNumber, message, lowest)));
             }
         }
-        let mixed = self.attributes.kind == ChannelKind::Mixed;
-        if mixed && state.assigned >= state.reserved {
-            return Attempt::Unreserved(body);
-        }
-        let waits = stored || !state.pending.is_empty();
+        let unreserved = self.attributes.kind == ChannelKind::Mixed && state.assigned >= state.reserved;
+        let waits = stored || unreserved || !state.pending.is_empty();
         let weight = body.weight() as u64 + PENDING_OVERHEAD;
         if let Err(error) = self.make_room(waits, stored, state.log.memory, weight) {
             state.rejected += 1;
@@ -165,13 +154,15 @@ impl Channel {
             return Attempt::Visible(Published { eid, duplicate: false }, state.notices());
         }
         let waiters: Vec<Done> = done.take().map(|done| Box::new(done) as Done).into_iter().collect();
-        let result = if stored { None } else { Some(Ok(())) };
+        let result = if stored || unreserved { None } else { Some(Ok(())) };
         state.pending_bytes += weight;
         state.pending.push_back(Pending { event: Arc::clone(&event), origin, stored, weight, result, waiters });
         if stored {
             let completion = Completion { channel: self.this.upgrade(), eid };
             let done = Box::new(move |result| completion.end(result));
             self.shared.store.append(Append { channel: self.number, event, origin, done });
+        } else if unreserved {
+            self.reserve(state);
         }
         Attempt::Waiting
     }
@@ -219,6 +210,13 @@ impl Channel {
         let state = &mut *guard;
         let Some(pending) = state.waiting(eid) else { return };
         pending.result = Some(result);
+        let released = self.release(state);
+        drop(guard);
+        self.announce(released);
+    }
+
+    /// Takes the first of the events that cannot be read yet, up to one that still waits.
+    pub(super) fn release(&self, state: &mut State) -> Released {
         let before = state.log.memory;
         let mut answers = Answers::new();
         let mut count = 0;
@@ -244,9 +242,12 @@ impl Channel {
         } else {
             Notices::new()
         };
-        drop(guard);
-        self.tell(notices);
-        for (done, result) in answers {
+        Released { notices, answers }
+    }
+
+    pub(super) fn announce(&self, released: Released) {
+        self.tell(released.notices);
+        for (done, result) in released.answers {
             done(result);
         }
     }

@@ -8,7 +8,7 @@ use throughline_wire::message::{ErrorCode, From, Gap, GapReason, ReplyError};
 
 use super::gather::Gather;
 use super::log::Log;
-use super::{Channel, Closed, State};
+use super::{Channel, State};
 use crate::store::StoreError;
 use crate::types::{ChannelKind, Page, Position, Read, ReadLimit};
 
@@ -21,12 +21,12 @@ pub(super) struct Stored {
 
 impl Channel {
     /// Where a subscription begins. A gap that the position itself knows of is that of another epoch; all others come with
-    /// the first page. Fails with `bad_position` when the position is above the channel's head, or EID 0, and with
-    /// `channel_deleted`.
+    /// the first page. Fails with `bad_position` when the position is above the channel's head, or EID 0, with `channel_deleted`, and
+    /// with `store_full` and `store_failed` when the disk has not taken the channel.
     pub fn position(&self, from: From, now: u64) -> Result<Position, ReplyError> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(closed @ Closed::Deleted) = state.closed {
+        if let Some(closed) = state.closed.as_ref().filter(|_| state.is_gone()) {
             return Err(self.closed_error(closed));
         }
         self.expire_front(state, now);

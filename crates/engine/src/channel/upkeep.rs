@@ -1,12 +1,7 @@
-//! What a channel does with time, and what it asks the disk to remember.
+//! What a channel does with time, and how it ends.
 
-use throughline_wire::event::Eid;
-
-use super::publish::RESERVE_EIDS;
 use super::{Channel, Closed, State};
-use crate::error;
-use crate::store::{ChannelRecord, StoreError};
-use crate::types::{ChannelKind, ReadLimit};
+use crate::types::ReadLimit;
 use crate::window::{Forgotten, Windows};
 
 /// Turns come once a second.
@@ -45,12 +40,6 @@ impl Channel {
         }
     }
 
-    fn wants_reserve(&self, state: &State) -> bool {
-        self.attributes.kind == ChannelKind::Mixed
-            && state.closed.is_none()
-            && state.reserved.0.saturating_sub(state.assigned.0) < RESERVE_EIDS / 2
-    }
-
     /// The channel's turn that was due at `due`. May wait for the disk.
     pub(crate) fn turn(&self, due: u64, now: u64) {
         let mut guard = self.lock();
@@ -70,28 +59,16 @@ impl Channel {
             let next = now.saturating_add((memory / 8).max(TICK_MS));
             state.windows_due = if state.windows.is_empty() { u64::MAX } else { next };
         }
-        let reserve = self.wants_reserve(state);
+        // A fault of the disk is told to the publisher who finds no EID left.
+        self.reserve(state);
         drop(guard);
         self.fill_index(now);
-        // A fault of the disk is told to the publisher who finds no EID left.
-        let reserved = !reserve || self.reserve().is_ok();
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.windows_due != u64::MAX {
             self.schedule(state, state.windows_due);
         }
-        if reserved {
-            self.schedule_upkeep(state, now);
-        }
-    }
-
-    /// Puts a new channel on disk; a `mixed` one with its first EIDs reserved.
-    pub(crate) fn record_new(&self) -> Result<(), StoreError> {
-        let mixed = self.attributes.kind == ChannelKind::Mixed;
-        let reserved = if mixed { Eid(RESERVE_EIDS) } else { Eid::NONE };
-        self.shared.store.put_channel(&self.record(reserved))?;
-        self.lock().reserved = reserved;
-        Ok(())
+        self.schedule_upkeep(state, now);
     }
 
     /// Brings a channel that was found on disk within its limits, and has its publish numbers forgotten in time.
@@ -103,31 +80,6 @@ impl Channel {
         if !state.windows.is_empty() {
             state.windows_due = now;
             self.schedule(state, now);
-        }
-    }
-
-    /// Has the disk remember the next EIDs of a `mixed` channel as given out. Waits for the disk.
-    pub(super) fn reserve(&self) -> Result<(), StoreError> {
-        let _reserving = crate::shared::lock(&self.reserving);
-        let reserved = {
-            let state = self.lock();
-            if state.closed.is_some() || !self.wants_reserve(&state) {
-                return Ok(());
-            }
-            Eid(state.assigned.0.saturating_add(RESERVE_EIDS))
-        };
-        self.shared.store.put_channel(&self.record(reserved))?;
-        self.lock().reserved = reserved;
-        Ok(())
-    }
-
-    pub(crate) fn record(&self, reserved: Eid) -> ChannelRecord {
-        ChannelRecord {
-            number: self.number,
-            name: self.name.clone(),
-            attributes: self.attributes,
-            epoch: self.epoch,
-            reserved,
         }
     }
 
@@ -157,24 +109,6 @@ impl Channel {
         }
     }
 
-    /// Takes nothing more. On a stop, the disk is told exactly which EIDs were given out.
-    pub(crate) fn close(&self, closed: Closed) -> Result<(), StoreError> {
-        let _reserving = crate::shared::lock(&self.reserving);
-        let exact = {
-            let mut state = self.lock();
-            state.closed = Some(closed);
-            if let Some(through) = state.log.trim(closed == Closed::Stopping) {
-                self.shared.store.trim(self.number, through);
-            }
-            let mixed = self.attributes.kind == ChannelKind::Mixed;
-            (mixed && closed == Closed::Stopping && state.reserved > state.assigned).then_some(state.assigned)
-        };
-        let Some(exact) = exact else { return Ok(()) };
-        self.shared.store.put_channel(&self.record(exact))?;
-        self.lock().reserved = exact;
-        Ok(())
-    }
-
     /// Undoes [`Channel::close`] of a deletion that failed.
     pub(crate) fn reopen(&self) {
         let mut guard = self.lock();
@@ -193,13 +127,15 @@ impl Channel {
         state.due = u64::MAX;
     }
 
-    /// The channel is gone: ends what is under way, frees what it held and tells who watches.
-    pub(crate) fn end(&self) {
+    /// The channel is gone: ends what is under way, frees what it held and tells who waits and who watches.
+    pub(crate) fn end(&self, closed: Closed) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.closed = Some(Closed::Deleted);
+        let error = self.closed_error(&closed);
+        state.closed = Some(closed);
         self.leave_agenda(state);
-        let answers = self.abandon(state, &error::deleted(&self.name));
+        let answers = self.abandon(state, &error);
+        let waiters = state.creating.take().unwrap_or_default();
         let before = state.log.memory;
         state.log.clear();
         state.windows = Windows::default();
@@ -207,6 +143,9 @@ impl Channel {
         self.shared.retain(before, state.log.memory);
         let watches = std::mem::take(&mut state.watches);
         drop(guard);
+        for waiter in waiters {
+            waiter(Err(error.clone()));
+        }
         for watch in watches {
             watch.watcher.deleted(self.number);
         }
@@ -277,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::memory::MemoryStore;
-    use crate::{ChannelAttributes, Engine, Publish, Settings, Watcher};
+    use crate::{ChannelAttributes, ChannelKind, Engine, Publish, Settings, Watcher};
 
     #[derive(Default)]
     struct Ends(AtomicUsize);
@@ -298,7 +237,7 @@ mod tests {
         let channel = engine.create("c", attributes, 0).unwrap().channel();
         let ends = Arc::new(Ends::default());
         let watcher = engine.register(Arc::clone(&ends) as Arc<dyn Watcher>);
-        channel.close(Closed::Deleting).unwrap();
+        channel.close(Closed::Deleting);
         channel.watch(watcher);
         assert!(channel.position(From::New, 0).is_ok());
         let body = Body::new(Data::text("x"));

@@ -33,7 +33,7 @@ where
     let (tag, ttl) = (tag(&query)?, ttl(&query)?);
     let body = read_body(body, context.config.limits.event_bytes_max, "limits.event_bytes_max", context).await?;
     let data = data(&head.headers, body.bytes.clone())?;
-    let channel = channel(&name, context).await?;
+    let channel = context.engine.channel_or_create(&name, (context.now)())?;
     let event = EventBody { data, tag, properties: None, ttl };
     let published = store(Publish { channel, origin, body: event, persistent }, context).await?;
     let (status, duplicate) = match published.duplicate {
@@ -55,14 +55,6 @@ async fn store(publish: Publish, context: &Context) -> Result<Published, Fault> 
         Some(decided) => decided.map_err(Fault::from),
         None => receiver.await.map_err(|_| Fault::draining())?.map_err(Fault::from),
     }
-}
-
-async fn channel(name: &str, context: &Context) -> Result<Arc<Channel>, Fault> {
-    if let Some(channel) = context.engine.channel(name) {
-        return Ok(channel);
-    }
-    let (name, now) = (name.to_owned(), (context.now)());
-    Ok(context.blocking(move |engine| engine.channel_or_create(&name, now)).await??)
 }
 
 /// Text, unless the content type says otherwise.

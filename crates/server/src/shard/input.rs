@@ -133,8 +133,7 @@ impl<S: Sock> Shard<S> {
                 }
             }
             Input::Unsubscribe { id: request, channel } => {
-                let result = self.unsubscribe(id, &channel);
-                self.send(id, &ServerMessage::Reply { id: request, result });
+                self.unsubscribe(id, request, &channel);
             }
             Input::Publish { session, id: number, channel, body, persistent } => {
                 self.publish(now, id, session, number, &channel, body, persistent);
@@ -155,11 +154,12 @@ impl<S: Sock> Shard<S> {
         let channel = self.engine.channel_or_create(name, now.unix)?;
         let number = channel.number();
         let slot = self.slot(&channel);
-        let link = self.links.get_mut(id.key as usize).filter(|l| l.subs.iter().all(|s| s.slot != slot));
-        let Some(link) = link else {
+        if self.link_mut(id).is_some_and(|link| link.subs.iter().any(|s| s.slot == slot)) {
             let message = format!("this link has a subscription to {name:?}; unsubscribe first or use another session");
             return Err(ReplyError::new(ErrorCode::AlreadySubscribed, message));
-        };
+        }
+        // Asked first: a channel that fails to come into being until then has no position.
+        let waits = self.holds_back(id, &channel);
         let position = match channel.position(from, now.unix) {
             Ok(position) => position,
             Err(error) => {
@@ -167,15 +167,17 @@ impl<S: Sock> Shard<S> {
                 return Err(error);
             }
         };
-        if let Some(members) = self.slots.get_mut(slot as usize).map(|s| &mut s.members) {
+        let Shard { links, slots, .. } = self;
+        let (link, slot_of) = (links.get_mut(id.key as usize), slots.get_mut(slot as usize));
+        if let (Some(link), Some(Slot { members, .. })) = (link, slot_of) {
             link.subs.reserve_exact(1);
-            link.subs.push(Sub { slot, index: members.len() as u32, cursor: position.cursor, reading: false });
+            link.subs.push(Sub { slot, index: members.len() as u32, cursor: position.cursor, reading: waits });
             members.push(Member { link: id.key, sub: link.subs.len() as u32 - 1 });
         }
         let result = Ok(Reply::Subscribed { number, epoch: position.epoch, eid: position.cursor });
-        self.send(id, &ServerMessage::Reply { id: request, result });
-        if let Some(gap) = position.gap {
-            self.send(id, &ServerMessage::Gap { channel: number, gap });
+        let gap = position.gap.map(|gap| ServerMessage::Gap { channel: number, gap });
+        for message in [ServerMessage::Reply { id: request, result }].into_iter().chain(gap) {
+            if waits { self.owe(id, number, message) } else { self.send(id, &message) }
         }
         Ok(())
     }
@@ -200,25 +202,23 @@ impl<S: Sock> Shard<S> {
         }
     }
 
-    fn unsubscribe(&mut self, id: LinkId, name: &str) -> Result<Reply, ReplyError> {
+    fn unsubscribe(&mut self, id: LinkId, request: u64, name: &str) {
         let Shard { links, slots, .. } = self;
         let link = links.get_mut(id.key as usize);
-        let named = |slot: u32| slots.get(slot as usize).is_some_and(|s| s.channel.name() == name);
-        let at = link.as_ref().and_then(|l| l.subs.iter().position(|s| named(s.slot)));
-        match at {
-            Some(at) => {
-                self.drop_sub(id.key, at);
-                Ok(Reply::Unsubscribed)
-            }
-            None => {
-                let message = format!("this link has no subscription to {name:?}");
-                Err(ReplyError::new(ErrorCode::NotSubscribed, message))
-            }
-        }
+        let named = |slot: u32| slots.get(slot as usize).map(|s| &s.channel).filter(|channel| channel.name() == name);
+        let subs = link.as_ref().map_or(&[][..], |link| &link.subs).iter().enumerate();
+        let Some((at, number)) = subs.filter_map(|(at, sub)| Some((at, named(sub.slot)?.number()))).next() else {
+            let message = format!("this link has no subscription to {name:?}");
+            let result = Err(ReplyError::new(ErrorCode::NotSubscribed, message));
+            return self.send(id, &ServerMessage::Reply { id: request, result });
+        };
+        self.drop_sub(id.key, at);
+        let reply = ServerMessage::Reply { id: request, result: Ok(Reply::Unsubscribed) };
+        if self.owed.contains_key(&(id, number)) { self.owe(id, number, reply) } else { self.send(id, &reply) }
     }
 
     /// Ends a subscription of a link that goes on.
-    fn drop_sub(&mut self, key: u32, at: usize) {
+    pub(super) fn drop_sub(&mut self, key: u32, at: usize) {
         let Some(link) = self.links.get_mut(key as usize) else { return };
         let sub = link.subs.swap_remove(at);
         if let Some(moved) = link.subs.get(at)

@@ -80,7 +80,7 @@ pub(crate) struct Sub {
     pub(crate) index: u32,
     /// The last event given.
     pub(crate) cursor: Eid,
-    /// A page from the disk is on its way.
+    /// It is given nothing now: a page from the disk is on its way, or its channel is being created.
     pub(crate) reading: bool,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Link<S> {
     pub(crate) life: Life,
     pending: Option<Box<Pending>>,
     pub(crate) subs: Vec<Sub>,
-    /// Publishes that wait for the disk, and their bytes.
+    /// Requests that wait for the disk, and the bytes of publishes among them.
     pub(crate) inflight: u32,
     pub(crate) inflight_bytes: usize,
     /// The socket takes nothing; cleared by the runtime when it does again.

@@ -33,6 +33,15 @@ pub enum Mail {
     },
     /// What is left of a piece can be taken.
     Onward(LinkId),
+    /// The disk has answered whether it takes a channel that was being created.
+    Created {
+        /// A link with requests that wait for that.
+        link: LinkId,
+        /// Channel number.
+        channel: u32,
+        /// What became of it.
+        result: Result<(), ReplyError>,
+    },
     /// A publish that had to wait for the disk was decided.
     Published {
         /// The link it came from.

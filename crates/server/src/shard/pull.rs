@@ -321,7 +321,7 @@ impl<S: Sock> Shard<S> {
     }
 
     /// An open link's subscription to the channel with that number.
-    fn subscription(&mut self, id: LinkId, number: u32) -> Option<(&mut Link<S>, usize)> {
+    pub(super) fn subscription(&mut self, id: LinkId, number: u32) -> Option<(&mut Link<S>, usize)> {
         let Shard { links, slots, .. } = self;
         let link = links.get_mut(id.key as usize).filter(|l| l.generation == id.generation)?;
         let subscribed = |slot: u32| slots.get(slot as usize).is_some_and(|s| s.channel.number() == number);

@@ -13,6 +13,7 @@ use throughline_wire::ws::{self, Opcode};
 
 use super::*;
 
+mod creating;
 mod hixie;
 mod http;
 mod partial;
@@ -85,9 +86,13 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> World {
         let store = MemoryStore::manual();
         let seam: Arc<dyn Store> = store.clone();
-        let engine = Engine::open(Settings::default(), seam, &[], 1, NOW.unix).unwrap();
+        let engine = Engine::open(settings, seam, &[], 1, NOW.unix).unwrap();
         let attributes = ChannelAttributes { kind: ChannelKind::Persistent, capacity: None, bytes: None, ttl: None };
         for name in ["c", "d"] {
             engine.create(name, attributes, NOW.unix).unwrap();

@@ -74,6 +74,13 @@ impl Outcomes {
     }
 }
 
+/// Has a channel remembered and waits for the outcome.
+pub(crate) fn put_channel(store: &FjallStore, record: ChannelRecord) -> Result<(), StoreError> {
+    let (to, from) = channel();
+    store.put_channel(record, Box::new(move |outcome| to.send(outcome).unwrap()));
+    from.recv().unwrap()
+}
+
 /// Appends one event and waits for its outcome.
 pub(crate) fn append(store: &FjallStore, channel: u32, event: Arc<Event>) -> Result<(), StoreError> {
     let outcomes = Outcomes::new();
