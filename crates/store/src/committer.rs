@@ -234,7 +234,7 @@ impl Committer {
         let due = match (now, broken.tried) {
             (Some(now), Some(tried)) => now.abs_diff(tried) >= RETRY_MS,
             (Some(_), None) => true,
-            (None, _) if commands.is_empty() => true,
+            (None, _) if commands.is_empty() || self.full => true,
             (None, _) => commands.iter().any(|c| matches!(c, Command::PutChannel(..) | Command::DeleteChannel(..))),
         };
         if !due {
@@ -242,9 +242,10 @@ impl Committer {
         }
         broken.tried = now.or(broken.tried);
         let failed = broken.commit;
-        // Who deletes makes room, and readers need none.
+        // What is removed makes room, and readers need none.
         let closed = self.shared.disk.read().unwrap_or_else(PoisonError::into_inner).is_none();
-        let removal = closed || commands.iter().any(|c| matches!(c, Command::DeleteChannel(..)));
+        let waiting = !(self.trims.is_empty() && self.deleted.is_empty() && self.forgotten.is_empty());
+        let removal = closed || waiting || commands.iter().any(|c| matches!(c, Command::DeleteChannel(..)));
         let needed = if removal { REMOVAL_BYTES_MIN } else { settings.free_bytes_min.max(REMOVAL_BYTES_MIN) };
         match disk::free_bytes(&settings.dir) {
             Ok(free) if free < needed => {
@@ -365,6 +366,9 @@ impl Committer {
     fn draft_removals(&self, draft: &mut Draft<'_>) -> Result<Removed, StoreError> {
         let mut budget = REMOVALS_MAX;
         for (channel, through) in &self.trims {
+            if budget == 0 {
+                break;
+            }
             budget = draft.trim(*channel, *through, budget)?;
         }
         let mut swept = 0;

@@ -12,7 +12,7 @@ use throughline_engine::store::StoreError;
 
 use crate::id::{self, StoreId};
 use crate::journal::{self, JournalError};
-use crate::rows::{FORMAT, FORMAT_KEY};
+use crate::rows::{self, COMMIT_KEY, FORMAT, FORMAT_KEY};
 use crate::settings::{OpenError, StoreSettings};
 
 const LOCK_FILE: &str = "lock";
@@ -63,7 +63,6 @@ impl Disk {
     pub(crate) fn open(settings: &StoreSettings, failed: Option<u64>) -> Result<Disk, OpenError> {
         let dir = &settings.dir;
         journal::repair(settings, failed).map_err(|e| journal_error(dir, e))?;
-        let id = id::read_or_draw(dir).map_err(|e| io_error(dir, &dir.join(id::FILE), &e))?;
         let fail = |e: fjall::Error| open_error(dir, &e);
         let db = Database::builder(database_dir(settings))
             .cache_size(settings.cache_bytes)
@@ -76,6 +75,11 @@ impl Disk {
         let small = || KeyspaceCreateOptions::default().max_memtable_size(SMALL_MEMTABLE_BYTES);
         let meta = db.keyspace("meta", small).map_err(fail)?;
         check_format(dir, &db, &meta)?;
+        let commit = meta.get(COMMIT_KEY).map_err(fail)?.map(|row| rows::decode_commit(&row)).transpose();
+        let commit =
+            commit.map_err(|e| OpenError::Corrupt(dir.to_owned(), format!("the row of its last commit: {e}")))?;
+        let id = id::establish(dir, commit.and_then(|(_, id)| id));
+        let id = id.map_err(|e| io_error(dir, &dir.join(id::FILE), &e))?;
         let events = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(settings.memtable_bytes)

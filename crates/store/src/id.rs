@@ -20,18 +20,32 @@ pub(crate) fn read(dir: &Path) -> io::Result<Option<StoreId>> {
     bytes.try_into().map(Some).map_err(wrong)
 }
 
-/// The same, drawn and written when there is none.
-pub(crate) fn read_or_draw(dir: &Path) -> io::Result<StoreId> {
-    if let Some(id) = read(dir)? {
-        return Ok(id);
+/// The id of a store whose last commit carries `recorded`, which is the truth: a copy without the file, or with that of another store, gets
+/// its own back. Drawn and written when there is none at all.
+pub(crate) fn establish(dir: &Path, recorded: Option<StoreId>) -> io::Result<StoreId> {
+    let found = read(dir)?;
+    match (recorded, found) {
+        (Some(recorded), Some(found)) if recorded == found => return Ok(found),
+        (None, Some(found)) => return Ok(found),
+        (Some(recorded), found) => {
+            let was = if found.is_some() { "is that of another store" } else { "is gone" };
+            tracing::warn!("the file {FILE} in {} {was}; it is written anew from the store", dir.display());
+            write(dir, &recorded)?;
+            return Ok(recorded);
+        }
+        (None, None) => {}
     }
     let mut id = StoreId::default();
     getrandom::fill(&mut id).map_err(io::Error::from)?;
+    write(dir, &id)?;
+    Ok(id)
+}
+
+fn write(dir: &Path, id: &StoreId) -> io::Result<()> {
     let new = dir.join("id.new");
     let mut file = File::create(&new)?;
-    file.write_all(&id)?;
+    file.write_all(id)?;
     file.sync_all()?;
     fs::rename(&new, dir.join(FILE))?;
-    File::open(dir)?.sync_all()?;
-    Ok(id)
+    File::open(dir)?.sync_all()
 }

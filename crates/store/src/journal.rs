@@ -91,11 +91,14 @@ fn repair_file(path: &Path, failed: Option<u64>, id: Option<&StoreId>) -> Result
     let mut scanner = Scanner::open(path).map_err(io_error)?;
     let mut last = None;
     let mut end = 0;
+    // The file of the id may have been lost or taken from elsewhere: what the journal's own commits carry is the store's as well.
+    let mut ids: Vec<StoreId> = id.copied().into_iter().collect();
     while let Some(batch) = scanner.batch(end).map_err(io_error)? {
         end = batch.end;
+        ids.extend(batch.store().filter(|own| id.is_some() && !ids.contains(own)));
         last = Some(batch);
     }
-    let tail = scanner.tail(end, id).map_err(io_error)?;
+    let tail = scanner.tail(end, &ids).map_err(io_error)?;
     if tail == Tail::Batches {
         return Err(JournalError::Damaged { file: path.to_owned(), offset: end });
     }
@@ -211,8 +214,8 @@ impl Scanner {
         }
     }
 
-    /// Looks behind `end` for whole batches of the store `id`, of any when it has none: each one but the first follows a trailer.
-    fn tail(&mut self, end: u64, id: Option<&StoreId>) -> io::Result<Tail> {
+    /// Looks behind `end` for whole batches of a store with one of `ids`, of any when there are none: each one but the first follows a trailer.
+    fn tail(&mut self, end: u64, ids: &[StoreId]) -> io::Result<Tail> {
         let mut tail = Tail::Zeros;
         let mut at = end;
         loop {
@@ -226,7 +229,7 @@ impl Scanner {
                 let window = std::mem::take(&mut self.scratch);
                 for (i, _) in window.windows(4).enumerate().filter(|(_, w)| w == TRAILER) {
                     let found = self.batch(at + i as u64 + 4)?;
-                    if found.is_some_and(|batch| id.is_none() || batch.store().as_ref() == id) {
+                    if found.is_some_and(|batch| ids.is_empty() || batch.store().is_some_and(|id| ids.contains(&id))) {
                         return Ok(Tail::Batches);
                     }
                 }

@@ -259,14 +259,18 @@ fn an_event_that_looks_like_a_commit_is_none() {
     opens_with(dir.path(), 19, "torn");
 }
 
-/// In one that was written before there were ids of stores, too.
+/// Also where the file of the store's id is gone, as in a store that was written before there were ids, or is that of another store.
 #[test]
 fn damage_before_the_last_commit_is_reported_and_nothing_is_cut() {
-    for with_id in [true, false] {
+    for id in ["own", "none", "foreign"] {
         let killed = Killed::new();
         let (dir, path) = killed.copy();
-        if !with_id {
-            std::fs::remove_file(dir.path().join("id")).unwrap();
+        let file = dir.path().join("id");
+        let own = std::fs::read(&file).unwrap();
+        match id {
+            "none" => std::fs::remove_file(&file).unwrap(),
+            "foreign" => std::fs::write(&file, [7; 16]).unwrap(),
+            _ => {}
         }
         let at = killed.start - 60;
         let before = bytes_at(&path, at, 1)[0];
@@ -278,6 +282,7 @@ fn damage_before_the_last_commit_is_reported_and_nothing_is_cut() {
         assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
         write_at(&path, at, &[before]);
         opens_with(dir.path(), 20, "repaired");
+        assert_eq!(std::fs::read(&file).unwrap(), own, "{id}: the store knows its id");
     }
 }
 

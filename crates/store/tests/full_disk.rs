@@ -253,6 +253,38 @@ fn after_a_write_that_failed_the_store_works_again_although_nobody_publishes() {
     holds(&store, &(1..failed).collect::<Vec<_>>());
 }
 
+/// What a channel's limits remove makes room as well as a deletion does.
+#[test]
+fn after_a_write_that_failed_removed_events_leave_their_room_to_others() {
+    let disk = SmallDisk::new(40);
+    let (to, told) = std::sync::mpsc::channel();
+    let (root, taken) = (disk.dir.path().to_owned(), disk.dir.path().join("more ballast"));
+    let watch = move |progress: Progress<'_>| {
+        if let Progress::Full(full) = progress {
+            if full {
+                // So that the store cannot go on by itself.
+                std::fs::write(&taken, vec![1; free(&root).saturating_sub(7 * MIB) as usize]).unwrap();
+            }
+            let _ = to.send(full);
+        }
+    };
+    let settings = StoreSettings { free_bytes_min: 8 * MIB, ..StoreSettings::new(disk.path()) };
+    let store = FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap();
+    put_channel(&store, record(1)).unwrap();
+    let sized = |eid, bytes| event(eid, Data::bytes(vec![eid as u8; bytes]));
+    for eid in 1..=30 {
+        append(&store, 1, sized(eid, 100_000)).unwrap();
+    }
+    disk.occupy(9 * MIB);
+    assert!(matches!(append(&store, 1, sized(31, 12_000_000)), Err(StoreError::Full(_))));
+    assert_eq!(told.recv(), Ok(true));
+    store.trim(1, Eid(29));
+    assert_eq!(told.recv(), Ok(false));
+    append(&store, 1, text(32)).unwrap();
+    drop(store);
+    assert_eq!(eids(&open(&disk.path()), 1), [30, 32]);
+}
+
 #[test]
 fn a_store_closed_while_its_disk_is_full_keeps_what_it_answered_and_nothing_else() {
     let disk = SmallDisk::new(16);
