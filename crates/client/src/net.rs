@@ -1,8 +1,15 @@
 //! How a client gets to a realm: TCP, through a forward proxy where there is one, and TLS where the realm's address asks
 //! for it.
 
+mod admission;
+mod answer;
 mod connect;
 mod digest;
+#[cfg(feature = "negotiate")]
+mod handshake;
+#[cfg(not(feature = "negotiate"))]
+#[path = "net/unspoken.rs"]
+mod handshake;
 mod route;
 mod tcp;
 mod tls;
@@ -52,10 +59,8 @@ pub(crate) async fn connect_for_requests(url: &RealmUrl, timeout_ms: u64) -> Res
     let proxy = url.route().proxy_for(url)?;
     match proxy {
         Some(proxy) if !url.is_tls() && proxy.kind != ProxyKind::Socks5 => {
-            let opened = timeout(Duration::from_millis(timeout_ms), to_proxy(url, &proxy, timeout_ms)).await;
-            let stream = opened.unwrap_or_else(|_| Err(timed_out(url, timeout_ms)))?;
-            let front = format!("http://{}", url.authority());
-            Ok((stream, Form { front, authorization: proxy.basic() }))
+            let opened = timeout(Duration::from_millis(timeout_ms), connect::requests(url, &proxy, timeout_ms)).await;
+            opened.unwrap_or_else(|_| Err(timed_out(url, timeout_ms)))
         }
         _ => Ok((connect(url, timeout_ms).await?, Form::default())),
     }

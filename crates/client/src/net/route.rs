@@ -145,7 +145,12 @@ impl Proxy {
                                front of the host if it wants them";
         // Without the text itself: it may hold a password.
         let bad = |fault: &str| BadRoute(format!("the address of the proxy is of no use ({fault}); {WAY_OUT}"));
-        let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
+        // Users of a domain are written DOMAIN\USER, and in such addresses a backslash counts as a slash.
+        let text = match text.rsplit_once('@') {
+            Some((user, host)) => format!("{}@{host}", user.replace('\\', "%5C")),
+            None => text.to_owned(),
+        };
+        let url = Url::parse(&text).map_err(|e| bad(&e.to_string()))?;
         let (kind, port) = match url.scheme() {
             "http" => (ProxyKind::Http, 80),
             "https" => (ProxyKind::Https, 443),
@@ -190,6 +195,13 @@ mod tests {
         let proxy = Proxy::parse("http://us%40er:p%3Ass@proxy.test:3128").unwrap();
         assert_eq!((proxy.kind, proxy.authority().as_str()), (ProxyKind::Http, "proxy.test:3128"));
         assert_eq!(proxy.basic().as_deref(), Some("Basic dXNAZXI6cDpzcw=="));
+        for (user, name) in
+            [("OFFICE\\user", "OFFICE\\user"), ("OFFICE%5cuser", "OFFICE\\user"), ("user@OFFICE", "user@OFFICE")]
+        {
+            let proxy = Proxy::parse(&format!("http://{user}:p@proxy.test:3128")).unwrap();
+            assert_eq!(proxy.credentials, Some((name.to_owned(), "p".to_owned())));
+            assert_eq!(proxy.authority(), "proxy.test:3128");
+        }
         let proxy = Proxy::parse("socks5h://[::1]").unwrap();
         assert_eq!((proxy.kind, proxy.authority().as_str(), proxy.basic()), (ProxyKind::Socks5, "[::1]:1080", None));
         for bad in ["proxy.test:3128", "ftp://h:1", "http://", "3128"] {
