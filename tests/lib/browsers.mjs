@@ -67,7 +67,7 @@ export async function launch(name, scheme = "light", options = {}) {
       ...options,
       protocolTimeout: PROTOCOL_MS_MAX,
       executablePath: options.executablePath ?? chromium(),
-      args: [...QUIET, ...(root ? ["--no-sandbox"] : []), ...(scheme === "dark" ? ["--force-dark-mode"] : [])],
+      args: [...QUIET, ...(root ? ["--no-sandbox"] : []), ...(scheme === "dark" ? ["--force-dark-mode"] : []), ...(options.args ?? [])],
       headless: true,
     });
   }

@@ -13,6 +13,13 @@ export function binary() {
   return path;
 }
 
+/** The same with the feature `negotiate`, in place of it where a proxy asks for that. */
+export function negotiating() {
+  const path = process.env.NEGOTIATING;
+  if (!path) throw new Error("NEGOTIATING names no binary; run the tests by ./test, or set it to a throughline with the feature negotiate");
+  return path;
+}
+
 /** Ends what still runs when this process ends. */
 function endAll() {
   for (const program of running) program.signal("SIGKILL");

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { freePort, listening } from "./fronts.mjs";
+import { Kerberos } from "./kerberos.mjs";
 import { Program, binary, run } from "./processes.mjs";
 import { ADDED, CONFIGS, INTERCEPT, NAME, USER } from "./proxy-configs.mjs";
 
@@ -79,6 +80,10 @@ export class Proxied {
     mkdirSync(join(this.folder, "varnish"));
     this.port = await freePort();
     this.file = join(this.folder, "config.yaml");
+    if (row.kerberos) {
+      this.kerberos = new Kerberos(this.folder, USER, "HTTP/localhost");
+      await this.kerberos.start();
+    }
     const listen = `127.0.0.1:${this.port}`;
     if (row.config) {
       const files = row.program === "haproxy" ? ["--certificate", certificate.both] : ["--certificate", certificate.cert, "--key", certificate.key];
@@ -87,8 +92,8 @@ export class Proxied {
       const printed = await run(binary(), ["proxy-config", row.config, "--listen", listen, "--upstream", upstream, ...prefix, ...tls]);
       this.text = `${printed.lines.join("\n")}\n`.replace(row.without ?? "", "");
     } else {
-      const { folder, port } = this;
-      this.text = CONFIGS[row.text]({ folder, port, upstream, ...certificate });
+      const { folder, port, kerberos } = this;
+      this.text = CONFIGS[row.text]({ folder, port, upstream, kerberos, ...certificate });
     }
     writeFileSync(this.file, this.text + (row.added ?? "") + (ADDED[row.program]?.(this.folder) ?? ""));
     await this.up();
@@ -123,17 +128,28 @@ export class Proxied {
 
   /** The forward proxy, as browsers are told of it. */
   get proxy() {
-    return this.row.forward ? `${this.row.scheme ?? "http"}://127.0.0.1:${this.port}` : undefined;
+    // A ticket is for a name.
+    const host = this.row.kerberos ? "localhost" : "127.0.0.1";
+    return this.row.forward ? `${this.row.scheme ?? "http"}://${host}:${this.port}` : undefined;
+  }
+
+  /** Who is let through. */
+  get user() {
+    const { domain } = this.row;
+    const username = this.kerberos?.user ?? (domain ? `${domain}\\${USER.username}` : USER.username);
+    return { username, password: USER.password };
   }
 
   /** The forward proxy with what it asks for, as the command line is told of it. */
   get asked() {
     if (!this.row.asks) return this.proxy ?? "none";
-    return this.proxy.replace("//", `//${encodeURIComponent(USER.username)}:${encodeURIComponent(USER.password)}@`);
+    const { username, password } = this.user;
+    return this.proxy.replace("//", `//${encodeURIComponent(username)}:${encodeURIComponent(password)}@`);
   }
 
   async end() {
     await this.running?.kill("SIGTERM");
+    await this.kerberos?.end();
     if (this.folder) rmSync(this.folder, { recursive: true, force: true });
   }
 }

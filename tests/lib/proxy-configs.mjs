@@ -2,7 +2,7 @@
 // a manual shows, and policies of companies.
 
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 
@@ -24,11 +24,11 @@ const squid = (port, ...lines) =>
   [`http_port 127.0.0.1:${port}`, ...lines, "http_access allow localhost", "http_access deny all", "cache deny all", ""].join("\n");
 
 /** Squid asks who it is. `helper` says how passwords are looked up. */
-const asking = (port, upstream, scheme, helper) =>
+const asking = (port, upstream, scheme, helper, ...lines) =>
   squid(
     port,
     `auth_param ${scheme} program ${helper}`,
-    `auth_param ${scheme} realm office`,
+    ...lines,
     `acl tunnels port 443 ${upstream.split(":")[1]}`,
     "acl known proxy_auth REQUIRED",
     "http_access deny CONNECT !tunnels",
@@ -106,13 +106,28 @@ proxy.server = ("" => (("host" => "${host}", "port" => ${to})))\n`;
   "squid-basic": ({ folder, port, upstream }) => {
     const hash = execFileSync("openssl", ["passwd", "-apr1", USER.password], { encoding: "utf8" });
     writeFileSync(join(folder, "users"), `${USER.username}:${hash}`);
-    return asking(port, upstream, "basic", `/usr/lib/squid/basic_ncsa_auth ${folder}/users`);
+    return asking(port, upstream, "basic", `/usr/lib/squid/basic_ncsa_auth ${folder}/users`, "auth_param basic realm office");
   },
   "squid-digest": ({ folder, port, upstream }) => {
     const secret = createHash("md5").update(`${USER.username}:office:${USER.password}`).digest("hex");
     writeFileSync(join(folder, "users"), `${USER.username}:office:${secret}\n`);
-    return asking(port, upstream, "digest", `/usr/lib/squid/digest_file_auth -c ${folder}/users`);
+    return asking(port, upstream, "digest", `/usr/lib/squid/digest_file_auth -c ${folder}/users`, "auth_param digest realm office");
   },
+  // Samba's helper knows the one password by itself, and needs no domain controller.
+  "squid-ntlm": ({ folder, port, upstream }) => {
+    const kept = join(folder, "samba");
+    mkdirSync(kept);
+    chmodSync(kept, 0o777);
+    const folders = ["private dir", "lock directory", "state directory", "cache directory"].map((name) => `${name} = ${kept}`);
+    writeFileSync(join(folder, "smb.conf"), ["[global]", "workgroup = OFFICE", "server role = standalone server", ...folders, ""].join("\n"));
+    const who = `--domain=OFFICE --username=${USER.username} --password='${USER.password}'`;
+    const helper = join(folder, "helper");
+    writeFileSync(helper, `#!/bin/sh\nexec /usr/bin/ntlm_auth --configfile=${folder}/smb.conf --helper-protocol=squid-2.5-ntlmssp ${who}\n`);
+    chmodSync(helper, 0o755);
+    return asking(port, upstream, "ntlm", helper);
+  },
+  "squid-kerberos": ({ port, upstream, kerberos: { env, keytab, service } }) =>
+    asking(port, upstream, "negotiate", `/usr/bin/env KRB5_CONFIG=${env.KRB5_CONFIG} /usr/lib/squid/negotiate_kerberos_auth -k ${keytab} -s ${service}`),
   "squid-inspecting": (way) => inspecting(way, `http_port 127.0.0.1:${way.port}`),
   "squid-inspecting-upgrades": (way) => inspecting(way, `http_port 127.0.0.1:${way.port}`) + UPGRADES,
   "squid-intercepting": ({ port }) => taking(port),

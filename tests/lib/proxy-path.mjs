@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { trust } from "./authority.mjs";
 import { chromium, launch } from "./browsers.mjs";
 import { Gate, OUTSIDE } from "./gate.mjs";
-import { Program, binary, run } from "./processes.mjs";
+import { Program, binary, negotiating, run } from "./processes.mjs";
 import { Proxied } from "./proxied.mjs";
-import { INTERCEPT, USER } from "./proxy-configs.mjs";
+import { INTERCEPT } from "./proxy-configs.mjs";
 import { Realm } from "./realm.mjs";
 
 /** What certificates of a proxy that inspects TLS say about who made them. */
@@ -50,7 +50,7 @@ export class Path {
     }
     this.proxied = new Proxied(row, authorityOf(this.realm.url), { ...scene.issued, inspection: scene.inspection }, this.gate);
     await this.proxied.start();
-    if (row.browser || this.gate) this.own = await this.launch();
+    if (row.browser || row.kerberos || this.gate) this.own = await this.launch();
   }
 
   /** A browser of this row's own: inside a namespace, or with the proxy in its settings. */
@@ -58,6 +58,11 @@ export class Path {
     const { row, scene, proxied } = this;
     const { folder } = proxied;
     if (row.browser === "webkit") return launch("webkit");
+    if (row.kerberos) {
+      proxied.kerberos.signIn();
+      const args = [`--proxy-server=${proxied.proxy}`, "--proxy-bypass-list=<-loopback>", "--auth-server-allowlist=localhost"];
+      return launch("chromium", "light", { args, env: { ...scene.environment, ...proxied.kerberos.env } });
+    }
     if (this.gate) {
       const inside = join(scene.folder, `chromium-${this.gate.inside}`);
       writeFileSync(inside, `#!/bin/sh\nexec ${this.gate.at("inside").join(" ")} ${chromium()} "$@"\n`);
@@ -83,9 +88,11 @@ export class Path {
     return ["--url", url, "--proxy", asked, ...this.roots.flatMap((root) => ["--ca", root])];
   }
 
-  /** The program under test where this row's clients are. */
+  /** The program under test where this row's clients are, and how it is started. */
   command(args) {
-    const [file, ...rest] = [...(this.gate?.at("inside") ?? []), binary(), ...args];
+    const { domain, kerberos } = this.row;
+    const program = domain || kerberos ? negotiating() : binary();
+    const [file, ...rest] = [...(this.gate?.at("inside") ?? []), program, ...args];
     return [file, rest];
   }
 
@@ -98,7 +105,7 @@ export class Path {
     await this.direct("first");
     this.first = await this.connect();
     const args = ["subscribe", this.channels.up, "--from", "all", ...this.way];
-    this.native = new Program(...this.command(args));
+    this.native = new Program(...this.command(args), { env: this.proxied.kerberos?.env });
   }
 
   /** Once more, alone and from nothing, where the first event was late: the machine may have had something else to do. */
@@ -117,7 +124,7 @@ export class Path {
       this.context = await this.scene.browser.createBrowserContext(through);
     }
     this.page = await (this.context ?? this.own).newPage();
-    if (this.row.asks) await this.page.authenticate(USER);
+    if (this.row.asks && !this.row.kerberos) await this.page.authenticate(this.proxied.user);
     const answer = await this.page.goto(`${url}/healthz`);
     // The driver of WebKit cannot tell.
     if (answer && !answer.ok()) throw new Error(`${url}/healthz is answered ${answer.status()}`);
@@ -171,7 +178,7 @@ export class Path {
 
   /** From the command line to the browser, and from the browser to the command line. */
   async exchange() {
-    const publisher = new Program(...this.command(["publish", this.channels.down, "--lines", ...this.way]), { input: true });
+    const publisher = new Program(...this.command(["publish", this.channels.down, "--lines", ...this.way]), { input: true, env: this.proxied.kerberos?.env });
     publisher.child.stdin.end(`${texts("down").join("\n")}\n`);
     const status = await publisher.ended;
     if (status !== 0) this.findings.push(`publish --lines ended with ${status}: ${publisher.stderr}`);

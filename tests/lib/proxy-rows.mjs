@@ -4,7 +4,8 @@
 // proxy-configs.mjs. `upgrades`: WebSocket passes. `forward`: clients are told of it. `secure`: the realm is the one with TLS on
 // port 443. `inspects`: it breaks TLS open. `intercepts`: it takes connections to this port unasked. `browser`: another than
 // Chromium. `without`: what is taken out of the printed configuration; `added`: lines behind it. `asks`: it wants to know who it
-// is. `scheme`: how a forward proxy is spoken to, when not by HTTP. `forgets`: no program but a firewall, which drops what comes on flows
+// is; `domain`: the user's name has this in front; `kerberos`: it takes tickets of a realm that the row has for itself. Both need a
+// command line that was built with the feature `negotiate`. `scheme`: how a forward proxy is spoken to, when not by HTTP. `forgets`: no program but a firewall, which drops what comes on flows
 // that were silent for so many seconds. `refuses`: what the command line has to say where nothing can pass.
 
 export const ROWS = [
@@ -55,6 +56,8 @@ export const ROWS = [
   },
   { name: "Squid, Basic authentication", program: "squid", text: "squid-basic", forward: true, asks: true, upgrades: true },
   { name: "Squid, Digest authentication", program: "squid", text: "squid-digest", forward: true, asks: true, upgrades: true },
+  { name: "Squid, NTLM", program: "squid", text: "squid-ntlm", forward: true, asks: true, domain: "OFFICE", upgrades: true },
+  { name: "Squid, Kerberos", program: "squid", text: "squid-kerberos", forward: true, asks: true, kerberos: true, upgrades: true },
   { name: "Squid, Firefox", program: "squid", config: "squid", forward: true, browser: "firefox", upgrades: true },
   {
     name: "Squid inspecting TLS",

@@ -3,6 +3,8 @@
 set -eu -o pipefail
 VENV=$CARGO_TARGET_DIR/test-venv
 export CARGO_TERM_COLOR=never
+# Checks and tests build everything once, with what is off by default; the release build is as users have it.
+FEATURES=(--features throughline/negotiate)
 
 missing() {
     printf 'missing: %s\n' "$@" >&2
@@ -86,15 +88,16 @@ stage_fmt() {
 }
 
 stage_clippy() {
-    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --all-targets "${FEATURES[@]}" --locked -- -D warnings
+    cargo clippy --workspace --locked -- -D warnings
 }
 
 stage_unit() {
-    cargo test --workspace --lib --bins --locked --no-fail-fast --quiet
+    cargo test --workspace "${FEATURES[@]}" --lib --bins --locked --no-fail-fast --quiet
 }
 
 stage_rust() {
-    cargo test --workspace --exclude throughline-xtask --locked --no-fail-fast --quiet
+    cargo test --workspace --exclude throughline-xtask "${FEATURES[@]}" --locked --no-fail-fast --quiet
 }
 
 stage_tidy() {
@@ -143,6 +146,9 @@ stage_legacy() {
 
 # Real proxies, as Debian has them.
 stage_proxies() {
+    # For those that ask by NTLM or Negotiate: the binary that the tests of Rust have built.
+    cargo test --workspace --exclude throughline-xtask "${FEATURES[@]}" --locked --no-run --quiet
+    export NEGOTIATING=$CARGO_TARGET_DIR/debug/throughline
     system_tests tests/proxy-config tests/proxy-forwarded tests/proxies
 }
 
