@@ -11,8 +11,6 @@ const DELAY_RTTS = 3;
 const DELAY_MS_MIN = 300;
 const DELAY_MS_MAX = 2_000;
 const DELAY_MS_UNKNOWN = 500;
-/** From this failed round on a round has two candidates at most. */
-const ROUNDS_WIDE = 2;
 const UPGRADE_MS = 30_000;
 const UPGRADE_JITTER_MS = 6_000;
 /** So often while streams are replaced before others cut them, which takes attempts as well. */
@@ -31,7 +29,7 @@ const ROTATE_TENTHS = 9;
 const AGE_MS_MIN = 12_500;
 const AGE_EXPIRY_MS = 600_000;
 const ROTATE_AGAIN_MS = 30_000;
-/** Every start takes a permit; one comes back at a time. What can wait leaves some for rounds. */
+/** Every start takes a permit; one comes back at a time. What can wait leaves some for rounds, and rounds for what worked before. */
 const PERMITS = 12;
 const PERMITS_LEFT = 4;
 const PERMIT_MS = 10_000;
@@ -90,7 +88,8 @@ export class Ladder implements Steering {
   readonly #runners = new Map<number, Runner>();
   #live: Live | undefined;
   #round: Round | undefined;
-  #failedRounds = 0;
+  /** Rounds with few permits, whose second candidates take turns. */
+  #turns = 0;
   #suspected = false;
   /** What worked last, here or according to memory. */
   #worked: TransportName | undefined;
@@ -98,11 +97,14 @@ export class Ladder implements Steering {
   #permits = PERMITS;
   /** When the last permit came back, or the first was taken. */
   #permitAt = 0;
-  #startedAt = -Infinity;
-  /** Rounds fail and permits are few: starts keep their distance until a link is adopted. */
+  /** Rounds have used up all permits: they keep their distance until a link is adopted. */
   #spaced = false;
+  /** When the next of such rounds may begin. */
+  #apartAt = 0;
   #draining = false;
   #upgradeAt = Infinity;
+  /** When the best transport was tried last. */
+  #bestAt = 0;
   /** Permits that the next upgrade leaves for rounds. The first one after an adoption leaves none. */
   #spared = PERMITS_LEFT;
   #upgrades = 0;
@@ -213,7 +215,9 @@ export class Ladder implements Steering {
     this.#runners.set(runner.id, runner);
     if (this.#permits === PERMITS) this.#permitAt = now;
     this.#permits -= 1;
-    this.#startedAt = now;
+    this.#spaced ||= this.#live === undefined && this.#permits === 0;
+    if (transport === this.#options.list[0]) this.#bestAt = now;
+    if (this.#spaced) this.#apartAt = Math.max(now, this.#apartAt) + PERMIT_MS;
     this.#deeds.push({ do: "start", id: runner.id, transport });
     return runner;
   }
@@ -257,16 +261,18 @@ export class Ladder implements Steering {
     this.#deeds.push({ do: "adopt", id });
     this.#live = { transport, startedAt, adoptedAt: now };
     this.#worked = transport;
+    const [best = transport] = this.#options.list;
+    const passedOver = this.#round?.tried.has(best) === false;
     this.#round = undefined;
     this.#suspected = false;
     this.#draining = false;
-    this.#failedRounds = 0;
     this.#spaced = false;
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     if (!same) {
       this.#upgraded.clear();
       this.#spared = 0;
-      this.#upgradeAt = transport === this.#options.list[0] ? Infinity : this.#nextUpgrade(now, transport);
+      const due = this.#nextUpgrade(passedOver ? this.#bestAt : now, transport);
+      this.#upgradeAt = transport === best ? Infinity : Math.max(now, due, this.#struckUntil(best));
     }
     const age = this.#age(now, transport)?.twice;
     this.#rotateAt = age === undefined ? Infinity : startedAt + (age * ROTATE_TENTHS) / 10;
@@ -279,40 +285,37 @@ export class Ladder implements Steering {
     const proved = [...this.#runners.values()].find((runner) => runner.provedUntil !== undefined);
     if (proved !== undefined) return this.#adopt(now, proved);
     if (this.#round !== undefined) return;
-    if (this.#failedRounds >= ROUNDS_WIDE && !this.#spare(now)) this.#spaced = true;
-    const list = this.#eligible(now);
-    const worked = this.#worked;
+    const struck = (transport: TransportName): boolean => this.#struckUntil(transport) > now;
+    const all = [...this.#options.list].sort((a, b) => Number(struck(a)) - Number(struck(b)));
+    const home = all.find((transport) => transport === this.#worked && !struck(transport));
+    const wide = this.#spare(now) && !this.#spaced;
     this.#round = {
-      list,
+      list: wide ? all : this.#pair(all, home),
       tried: new Set([...this.#runners.values()].map(({ transport }) => transport)),
-      beside: worked !== undefined && list.includes(worked) ? worked : undefined,
+      beside: wide ? home : undefined,
       first: undefined,
       last: undefined,
     };
     this.#step(now);
   }
 
-  /** What a round may try: without struck transports unless there are no others, and few after failed rounds. */
-  #eligible(now: number): readonly TransportName[] {
-    const { list } = this.#options;
-    const fit = list.filter((transport) => (this.#strikes.get(transport)?.until ?? 0) <= now);
-    const all = fit.length > 0 ? fit : list;
-    if (this.#failedRounds < ROUNDS_WIDE) return all;
-    const others = all.slice(1);
-    return [...all.slice(0, 1), ...others.slice((this.#failedRounds - ROUNDS_WIDE) % Math.max(1, others.length)).slice(0, 1)];
+  /** What a round with few permits may try: what worked before, and then one other. */
+  #pair(all: readonly TransportName[], home = all[0]): readonly TransportName[] {
+    const others = all.filter((transport) => transport !== home);
+    this.#turns += 1;
+    return [...all.filter((transport) => transport === home), ...others.splice((this.#turns - 1) % others.length, 1)];
   }
 
   #step(now: number): void {
     this.#refill(now);
     for (let round = this.#round; round !== undefined; round = this.#round) {
-      if (now < this.#stepAt()) return;
-      const next = this.#next(now, round);
+      const spent = this.#isSpent(now, round);
+      if (!spent && now < this.#stepAt()) return;
+      const next = spent ? undefined : this.#next(now, round);
       if (next === undefined) {
         if (this.#runners.size > 0) return;
         this.#round = undefined;
-        if (this.#live !== undefined) return;
-        this.#failedRounds += 1;
-        this.#deeds.push({ do: "over" });
+        if (this.#live === undefined) this.#deeds.push({ do: "over" });
         return;
       }
       round.tried.add(next);
@@ -320,6 +323,12 @@ export class Ladder implements Steering {
       round.first ??= runner;
       if (next !== round.beside) round.last = runner;
     }
+  }
+
+  /** All that the round has started failed, what worked before too, and the permits that are left are kept for that. */
+  #isSpent(now: number, round: Round): boolean {
+    const tried = round.first !== undefined && this.#besideAt(round) === Infinity;
+    return tried && this.#live === undefined && this.#runners.size === 0 && !this.#spare(now, this.#spaced ? 0 : PERMITS_LEFT);
   }
 
   /** When the round's next candidate is due. */
@@ -332,7 +341,8 @@ export class Ladder implements Steering {
     const youngest = Math.max(-Infinity, ...runners.map(({ startedAt }) => startedAt));
     const due = Math.min(youngest + this.#delay(), this.#besideAt(round));
     if (!left) return due;
-    return Math.max(due, this.#permitsAt(1), this.#spaced ? this.#startedAt + PERMIT_MS : due);
+    // Doubts about a link must not leave nothing for its end.
+    return Math.max(due, this.#permitsAt(this.#live === undefined ? 1 : PERMITS_LEFT + 1), this.#spaced && round.first === undefined ? this.#apartAt : due);
   }
 
   #besideAt({ beside, tried, first }: Round): number {
@@ -344,9 +354,6 @@ export class Ladder implements Steering {
     if (now >= this.#besideAt(round)) return round.beside;
     const { list, tried, last } = round;
     const left = list.filter((transport) => !tried.has(transport));
-    // With few permits what works comes before what would be better.
-    const { beside, first } = round;
-    if (first === undefined && beside !== undefined && !tried.has(beside) && !this.#spare(now)) return beside;
     if (last === undefined) return left[0];
     const silent = this.#runners.has(last.id);
     const wanted = silent
@@ -395,6 +402,10 @@ export class Ladder implements Steering {
     strikes.count += 1;
     strikes.until = now + STRUCK_MS;
     this.#strikes.set(transport, strikes);
+  }
+
+  #struckUntil(transport: TransportName): number {
+    return this.#strikes.get(transport)?.until ?? 0;
   }
 
   #clear(now: number, { transport, adoptedAt }: Live): void {

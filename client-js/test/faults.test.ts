@@ -228,6 +228,29 @@ test("when nothing passes, the session says so and keeps trying, ever less often
   expect(session.path.transport).toBe("websocket");
 });
 
+test("a proxy that passes polls alone goes away and comes back: polls go on within seconds", async () => {
+  const faults: Case["faults"] = [[ws, refuse(40)], [STREAMS, swallow]];
+  for (const awayMs of [200, 1_000, 3_000]) {
+    for (let seed = 1; seed <= 10; seed += 1) {
+      const scene = new Scene({ faults }, seed);
+      const { world, session } = scene;
+      await scene.flow(90_000, 1_000);
+      expect(session.path.transport).toBe("long-poll");
+      scene.fault([[RANKS, refuse(1)]]);
+      world.peers.filter(({ alive }) => alive).forEach((wire) => wire.cut());
+      await world.run(awayMs);
+      scene.fault(faults);
+      const { time } = world;
+      while (session.state !== "open") await world.run(10);
+      expect(session.path.transport).toBe("long-poll");
+      expect(world.time - time, `away for ${awayMs} ms, seed ${seed}`).toBeLessThan(10_000);
+      await scene.flow(1_000);
+      await world.run(1_000);
+      scene.check();
+    }
+  }
+});
+
 test("an application may restrict the transports, and is told when none of them exists", async () => {
   const world = new World(1, { transports: RANKS });
   const realm = new Realm();

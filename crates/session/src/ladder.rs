@@ -25,8 +25,6 @@ const DELAY_MS: (u64, u64) = (300, 2_000);
 const DELAY_UNKNOWN_MS: u64 = 500;
 /// What worked before waits for this part of the delay.
 const HURRY: u64 = 3;
-/// So many rounds may fail before rounds have two candidates.
-const ROUNDS_WIDE: u32 = 2;
 /// Better transports are tried so often, milliseconds.
 const UPGRADE_MS: u64 = 30_000;
 /// So often while the live link's streams are replaced before others cut them, which takes attempts as well, milliseconds.
@@ -87,7 +85,8 @@ pub struct Ladder {
     runners: BTreeMap<u64, Runner>,
     live: Option<Live>,
     round: Option<Round>,
-    failed_rounds: u32,
+    /// Rounds with few permits, whose second candidates take turns.
+    turns: usize,
     suspected: bool,
     /// The server of the session's link is stopping.
     drained: bool,
@@ -95,11 +94,13 @@ pub struct Ladder {
     worked: Option<Transport>,
     record: Record,
     permits: Permits,
-    /// When something was started last.
-    started: u64,
-    /// Rounds fail and permits are few: starts keep their distance until a link is adopted.
+    /// Rounds have used up all permits: they keep their distance until a link is adopted.
     spaced: bool,
+    /// When the next of such rounds may begin.
+    apart: u64,
     upgrade_at: Option<u64>,
+    /// When the best transport was tried last.
+    best_at: u64,
     /// Permits that the next upgrade leaves for rounds. The first one after an adoption leaves none.
     spared: u32,
     upgrades: u32,
@@ -128,15 +129,16 @@ impl Ladder {
             runners: BTreeMap::new(),
             live: None,
             round: None,
-            failed_rounds: 0,
+            turns: 0,
             suspected: false,
             drained: false,
             worked,
             record: Record::default(),
             permits: Permits::new(),
-            started: 0,
             spaced: false,
+            apart: 0,
             upgrade_at: None,
+            best_at: 0,
             spared: RESERVE,
             upgrades: 0,
             upgraded: Vec::new(),
@@ -290,7 +292,13 @@ impl Ladder {
         self.last_attempt += 1;
         let attempt = self.last_attempt;
         self.permits.take(now);
-        self.started = now;
+        self.spaced |= self.live.is_none() && self.permits.left(now) == 0;
+        if self.list.first() == Some(&transport) {
+            self.best_at = now;
+        }
+        if self.spaced {
+            self.apart = self.apart.max(now).saturating_add(RETURN_MS);
+        }
         self.runners.insert(attempt, Runner { transport, started: now, purpose, stage: Stage::Proving });
         self.steps.push_back(Step::Start { attempt, transport });
         attempt
@@ -330,15 +338,16 @@ impl Ladder {
         }
         (self.live, self.drained) = (Some(Live { transport, started, adopted: now }), false);
         self.worked = Some(transport);
-        self.round = None;
-        (self.failed_rounds, self.spaced) = (0, false);
+        self.spaced = false;
+        let best = self.list.first().copied().filter(|best| *best < transport);
+        let passed_over = self.round.take().is_some_and(|round| best.is_some_and(|best| !round.has_tried(best)));
         self.abandon(|r| r.transport >= transport);
         // A rotation changes nothing about what would be better, nor about when to look for it.
         if before != Some(transport) || self.upgrade_at.is_none() {
             self.upgraded.clear();
             self.spared = 0;
-            let best = self.list.first().is_none_or(|best| *best >= transport);
-            self.upgrade_at = if best { None } else { Some(self.next_upgrade(now, transport)) };
+            let due = self.next_upgrade(if passed_over { self.best_at } else { now }, transport);
+            self.upgrade_at = best.map(|best| due.max(now).max(self.record.out_until(best)));
         }
         let age = self.record.rotate_at_age(now, transport);
         self.rotate_at = age.map(|age| started.saturating_add(age));
@@ -351,25 +360,26 @@ impl Ladder {
             self.adopt(now, attempt);
         } else if self.round.is_none() {
             let running = self.runners.values().map(|r| r.transport).collect();
-            let scarce = self.permits.left(now) <= RESERVE;
-            self.spaced |= scarce && self.failed_rounds >= ROUNDS_WIDE;
-            self.round = Some(Round::new(self.fit(now), running, self.worked, scarce));
+            self.round = Some(self.new_round(now, running));
             self.step(now);
         }
     }
 
-    /// What a round may try: no struck transports unless there are no others, and two of them after failed rounds.
-    fn fit(&self, now: u64) -> Vec<Transport> {
-        let sound: Vec<Transport> = self.list.iter().copied().filter(|t| !self.record.is_out(now, *t)).collect();
-        let mut list = if sound.is_empty() { self.list.clone() } else { sound };
-        if let Some(turn) = self.failed_rounds.checked_sub(ROUNDS_WIDE)
-            && list.len() > 2
-        {
-            let other = 1 + turn as usize % (list.len() - 1);
-            list.swap(1, other);
-            list.truncate(2);
+    /// A round over everything, struck transports last. When permits are few, or have been used up: over what worked before
+    /// and then one other.
+    fn new_round(&mut self, now: u64, running: Vec<Transport>) -> Round {
+        let (mut list, struck): (Vec<_>, Vec<_>) =
+            self.list.iter().copied().partition(|transport| self.record.out_until(*transport) <= now);
+        let worked = self.worked.filter(|worked| list.contains(worked));
+        list.extend(struck);
+        if self.permits.left(now) > RESERVE && !self.spaced {
+            return Round::new(list, running, worked);
         }
-        list
+        let Some(home) = worked.or(list.first().copied()) else { return Round::new(list, running, None) };
+        list.retain(|transport| *transport != home);
+        let other = list.get(self.turns % list.len().max(1)).copied();
+        self.turns = self.turns.wrapping_add(1);
+        Round::new([home].into_iter().chain(other).collect(), running, None)
     }
 
     /// When the round's next candidate is due; `None` when there is no round, or none to start.
@@ -381,19 +391,23 @@ impl Ladder {
         }
         let delay = if round.is_hurried() { self.delay() / HURRY } else { self.delay() };
         let youngest = self.runners.values().map(|r| r.started.saturating_add(delay)).max();
-        let apart = if self.spaced { self.started.saturating_add(RETURN_MS) } else { 0 };
+        let apart = if self.spaced && !round.has_begun() { self.apart } else { 0 };
         // Doubts about a link must not leave nothing for its end.
         let wanted = if self.live.is_some() { RESERVE + 1 } else { 1 };
         Some(youngest.unwrap_or(0).max(self.permits.at(wanted)).max(apart))
     }
 
     fn step(&mut self, now: u64) {
-        while self.step_at().is_some_and(|at| at <= now) {
+        loop {
+            let spent = self.is_spent(now);
+            if !spent && self.step_at().is_none_or(|at| now < at) {
+                return;
+            }
             let runs = |attempt| self.runners.contains_key(&attempt);
-            let Some(next) = self.round.as_ref().and_then(|round| round.next(runs)) else {
+            let next = self.round.as_ref().and_then(|round| round.next(runs)).filter(|_| !spent);
+            let Some(next) = next else {
                 self.round = None;
                 if self.live.is_none() {
-                    self.failed_rounds = self.failed_rounds.saturating_add(1);
                     self.steps.push_back(Step::Over);
                 }
                 return;
@@ -403,6 +417,13 @@ impl Ladder {
                 round.started(attempt, next);
             }
         }
+    }
+
+    /// All that the round has started failed, what worked before too, and the permits that are left are kept for that.
+    fn is_spent(&self, now: u64) -> bool {
+        let kept = if self.spaced { 0 } else { RESERVE };
+        let tried = self.round.as_ref().is_some_and(|round| round.has_begun() && !round.is_hurried());
+        tried && self.live.is_none() && self.runners.is_empty() && self.permits.left(now) <= kept
     }
 
     fn delay(&self) -> u64 {

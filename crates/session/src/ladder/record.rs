@@ -50,9 +50,9 @@ impl Record {
         }
     }
 
-    /// True while a strike keeps it out of rounds.
-    pub(super) fn is_out(&self, now: u64, transport: Transport) -> bool {
-        now < self.of(transport).until
+    /// Until when a strike puts it at the end of rounds.
+    pub(super) fn out_until(&self, transport: Transport) -> u64 {
+        self.of(transport).until
     }
 
     /// How long a proven link of it is watched before it is adopted, milliseconds.

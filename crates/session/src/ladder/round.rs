@@ -18,20 +18,18 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// `running` are tried already. `hurried`: what worked before is the first.
-    pub(super) fn new(
-        list: Vec<Transport>,
-        running: Vec<Transport>,
-        worked: Option<Transport>,
-        hurried: bool,
-    ) -> Round {
-        let beside = worked.filter(|t| list.contains(t) && !running.contains(t));
-        let begun = hurried && beside.is_some();
-        Round { list, tried: running, beside, begun, walk: None }
+    /// `running` are tried already.
+    pub(super) fn new(list: Vec<Transport>, running: Vec<Transport>, worked: Option<Transport>) -> Round {
+        let beside = worked.filter(|t| !running.contains(t));
+        Round { list, tried: running, beside, begun: false, walk: None }
     }
 
     fn left(&self) -> impl Iterator<Item = Transport> {
         self.list.iter().copied().filter(|t| !self.tried.contains(t))
+    }
+
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// True when the next one is what worked before, which waits less.
@@ -39,9 +37,13 @@ impl Round {
         self.begun && self.beside.is_some()
     }
 
+    pub(super) fn has_tried(&self, transport: Transport) -> bool {
+        self.tried.contains(&transport)
+    }
+
     /// What is tried next; `runs` tells of an attempt whether it has not failed. `None` when everything was tried.
     pub(super) fn next(&self, runs: impl Fn(u64) -> bool) -> Option<Transport> {
-        if self.begun && self.beside.is_some() {
+        if self.is_hurried() {
             return self.beside;
         }
         let wanted = self.walk.and_then(|(attempt, last)| {
