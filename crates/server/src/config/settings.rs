@@ -284,9 +284,9 @@ settings! {
         /// Time for the head of a request to arrive whole, counted from when the realm begins to wait for it: so also how long an HTTP
         /// connection may be kept open between two requests. Lower it under attack by slow clients.
         head_ms: u64 = "10000", ms(100, 600_000), "5000";
-        /// Time for the body of an HTTP request to arrive whole. A client that takes nothing of an answer for as long is
-        /// disconnected; within HTTP/2 one that takes less than 16 KiB of it, and that stream alone is reset. Raise it for large
-        /// events over slow lines.
+        /// Time for the body of an HTTP request to arrive whole. A client that takes less than 16 KiB of an answer in as long is
+        /// disconnected; within HTTP/2 that stream alone is reset. Links, streams of events among them, may be as slow as they
+        /// like. Raise it for large events over slow lines.
         body_ms: u64 = "30000", ms(100, 3_600_000), "60000";
         /// Time from the opening of a WebSocket to the client's first message.
         connect_ms: u64 = "10000", ms(100, 600_000), "5000";

@@ -11,13 +11,12 @@ use h2::{Reason, RecvStream, SendStream};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::super::replay::STEP_BYTES;
 use crate::pipe::Far;
 use crate::waiting::Awaited;
 
 /// How long a client may take to end a WebSocket that its link has ended.
 const LINGER: Duration = Duration::from_secs(3);
-/// What a client has to take of an answer each time that it may take nothing, bytes: with single ones it would hold it for ever.
-const STEP_BYTES: usize = 16_384;
 
 /// The client's side of a stream.
 #[derive(Debug)]
