@@ -8,11 +8,11 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const assets = process.env.ASSETS ?? here("../crates/server/assets");
 // Properties and methods that only objects of the client's own have: neither the API, nor messages, nor the browser know
 // these names. Short ones make the files a fortieth smaller.
-const own = `accepted addresses adopt adopted adoptedAt answered asked attempt available awaits beacon beside broken callbacks
-  calm candidate changed core deadline deliver died dropAll ended environment fail failed fitting flying forget giveUpMs greet
-  greeting heard hears held hint hold input interval journal kept known leave loaded lost missed moved newEpoch note
+const own = `accepted addresses adopt adopted adoptedAt answered asked attempt available awaits beacon beside base broken callbacks calm cancel
+  candidate changed check closed core deadline deliver died drain dropAll emit ended environment event fail failed fitting flying forget giveUpMs greet
+  greeting heard hears held hint hold holdMs input interval journal kept known leave loaded lost missed moved newEpoch note
   opened ours over owed parts pause paused pinged place ponged probe proved provedUntil pump purpose reached
-  receivedBytes refused remembered reports resume rewind rotateBytes rotating scripted secret sentence setup silence
+  receivedBytes refused remembered report reports resume rewind rotateBytes rotating scripted secret sentence setup silence
   startedAt steer stop survived suspect suspend taken takeOutputs tick transmit tried twice unreached until uplink
   work`.split(/\s+/);
 const common = {
@@ -29,7 +29,7 @@ const common = {
 /** Bundles one script, and shortens it further than esbuild does. */
 async function script(name, entry, format, options) {
   const { outputFiles } = await build({ ...common, ...options, entryPoints: [entry], format, write: false });
-  const { code } = await minify(outputFiles[0].text, { module: format === "esm", ecma: 2022, compress: { passes: 3, sequences: false }, format: { comments: false } });
+  const { code } = await minify(outputFiles[0].text, { module: format === "esm", ecma: 2022, compress: { passes: 3, sequences: false, unsafe_arrows: true, unsafe_methods: true, pure_getters: true }, format: { comments: false } });
   await writeFile(`${assets}/${name}`, `${code}\n`);
 }
 

@@ -3,12 +3,12 @@
 import { baseUrl } from "./address.js";
 import { Emitter } from "./emitter.js";
 import { type Environment, type Links, browser } from "./environment.js";
-import { ThroughlineError } from "./errors.js";
+import { ThroughlineError, checkNames } from "./errors.js";
 import { ThroughlineEvent } from "./event.js";
 import type { PathFailure } from "./failure.js";
 import { type Eid, type Limits, type PublishOptions, body, checkText } from "./messages.js";
 import { type Output, SessionCore, type State, type Sub } from "./session.js";
-import { type Callback, type Gap, type SubscribeOptions, Subscription } from "./subscription.js";
+import { type Callback, type Gap, SUBSCRIBE_OPTIONS, type SubscribeOptions, Subscription } from "./subscription.js";
 import type { TransportName } from "./transports/transport.js";
 
 export interface SessionOptions {
@@ -83,6 +83,7 @@ interface Waiter {
 
 const FLUSH_MS = 5_000;
 const CLIENT_BYTES_MAX = 64;
+const OPTIONS: (keyof SessionOptions)[] = ["client", "transports", "credentials", "openTimeoutMs", "queueEventsMax", "queueBytesMax"];
 
 /** A conversation with a realm. It outlives its links: nothing is lost and nothing comes twice when one breaks. */
 export class Session extends Emitter<SessionEvents> {
@@ -106,8 +107,9 @@ export class Session extends Emitter<SessionEvents> {
    * library's script, or else the page, came from. Throws `bad_address` and `bad_option`.
    */
   constructor(url?: string | URL, options: SessionOptions = {}, environment: Environment = browser()) {
-    super();
+    super("state", "event", "gap", "error", "drain", "rtt", "path", "failure");
     const { client = "throughline.js", transports, openTimeoutMs, credentials = false } = options ?? {};
+    checkNames(options ?? {}, OPTIONS);
     checkText("bad_option", "client", client, CLIENT_BYTES_MAX);
     this.#environment = environment;
     this.#base = baseUrl(url, environment.place);
@@ -178,6 +180,7 @@ export class Session extends Emitter<SessionEvents> {
     if (typeof options !== "object" || (callback === undefined && second !== undefined)) {
       throw new ThroughlineError("bad_option", "subscribe: expected a function, or options, or both");
     }
+    checkNames(options, SUBSCRIBE_OPTIONS);
     const sub = this.#core.subscribe(channel, options.from ?? "new");
     const act = (call: () => void) => (): void => {
       call();

@@ -20,6 +20,13 @@ export const ERROR_CODES = [
 /** A code of the server, or one of this library: `closed`, `queue_full`, `bad_address`, `bad_option`. */
 export type ErrorCode = (typeof ERROR_CODES)[number] | "closed" | "queue_full" | "bad_address" | "bad_option" | (string & {});
 
+/** Throws `bad_option` when one of `options` is none of those that there are: a misspelt one would pass for its default. */
+export function checkNames(options: object, names: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (!names.includes(name)) throw new ThroughlineError("bad_option", `option "${name}" is none of ${names.join(", ")}`);
+  }
+}
+
 /** Every failure that this library reports. `message` says what is at fault and what to do. */
 export class ThroughlineError extends Error {
   /** What went wrong, for programs. */

@@ -17,9 +17,9 @@ export type Words = Readonly<Partial<Record<Failure, string>>>;
 
 export const WORDS: Words = {
   refused: "could not be opened: no realm is there, or it does not allow this page's origin, or a proxy does not pass it "
-    + "(WebSocket needs the Upgrade header; https often helps)",
+    + "(https often helps)",
   silent: "did not answer: the address is wrong, or something swallows the connection",
-  cut: "was cut: something between ends connections that have begun",
+  cut: "was cut: the realm restarted, or something between ends connections",
   swallowed: "opened, but no message came: a proxy does not pass them, or the server is no realm",
   idle: "fell silent or was cut: the network changed, or something forgot the connection",
 };

@@ -19,7 +19,6 @@ export const ALL_WORDS: Words = {
   rotated: "was ended by something that limits how long answers last",
   authentication: "needs authentication at a proxy",
   origin: "is not allowed for this page's origin: see origins.allowed of the realm",
-  unreachable: "failed like all others: no network, or a wrong address",
 };
 
 const REPORTS_MAX = 8;

@@ -33,7 +33,7 @@ export class Line implements Links {
   /** Throws `bad_address` without a transport. */
   constructor(setup: LinksSetup, transport: Transport | undefined) {
     if (transport === undefined || setup.transports?.includes(transport.name) === false) {
-      throw new ThroughlineError("bad_address", "no wanted transport exists here (Node has WebSocket from 22 on)");
+      throw new ThroughlineError("bad_address", "transports: websocket is the only one here (Node has it from 22 on)");
     }
     this.#setup = setup;
     this.#transport = transport;

@@ -12,6 +12,7 @@ import { type ClientMessage, type Frame, type ServerMessage, decode, encode } fr
 import type { LinkWish } from "./session.js";
 import type { Deed, Steering, SteeringOptions } from "./steering.js";
 import { encodeText } from "./text.js";
+import { REALM } from "./transports/requests.js";
 import type { Failure, Link, Transport, TransportName } from "./transports/transport.js";
 import { websocketUrl } from "./transports/websocket.js";
 
@@ -169,13 +170,16 @@ export class LadderLinks implements Links {
   #over(now: number): void {
     const { code, reason } = this.#told;
     const last = this.failures.at(-1);
-    if (this.#vain && last !== undefined && [...this.#transports.keys()].some((name) => this.#poll(name))) {
+    if (reason !== "") {
+      this.sentence = reason;
+    } else if (this.#vain && last !== undefined && [...this.#transports.keys()].some((name) => this.#poll(name))) {
       const noted: PathFailure = { ...last, failure: "unreachable", detail: undefined };
-      this.sentence = describe(this.#setup.base.href, noted, ALL_WORDS);
+      this.sentence = `nothing gets through to ${this.#setup.base.href}: no network, a wrong address, or a realm that does not allow this page's origin`;
       this.#record(noted);
     }
     this.#vain = true;
-    this.#told = { code: NO_CODE, reason: "" };
+    // Not every round asks over HTTP, and a path does not become the right one.
+    if (!reason.startsWith(REALM)) this.#told = { code: NO_CODE, reason: "" };
     this.#setup.core.unreached(now, code, reason || (this.sentence ?? ""));
   }
 
@@ -254,7 +258,7 @@ export class LadderLinks implements Links {
   /** A candidate ended by itself. */
   #refused(now: number, flight: Flight, code: number, reason: string, failure: Failure): void {
     this.#flights.delete(flight.id);
-    if (code >= 4000 && reconnectAfter(code) !== "now") this.#told = { code, reason };
+    if (reason.startsWith(REALM) || (code >= 4000 && reconnectAfter(code) !== "now")) this.#told = { code, reason };
     this.#note(now, flight, failure, reason === "" ? undefined : reason);
     this.#steering.failed(now, flight.id, failure);
   }

@@ -1,6 +1,6 @@
 // Messages and their two carriages: PROTOCOL.md sections 2 to 4.
 
-import { type ErrorCode, ThroughlineError } from "./errors.js";
+import { type ErrorCode, ThroughlineError, checkNames } from "./errors.js";
 import { type Properties, decodeProperties, encodeProperties, isObject, loneSurrogate, utf8, utf8Length } from "./properties.js";
 
 /** Names of the messages, by direction. */
@@ -139,6 +139,7 @@ export type Frame = string | Uint8Array<ArrayBuffer>;
 
 const HEADER_BYTES_MAX = 65_536;
 const TAG_BYTES_MAX = 255;
+const PUBLISH_OPTIONS: (keyof PublishOptions)[] = ["tag", "properties", "ttl", "persistent"];
 const EID_MAX = "18446744073709551615";
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -179,7 +180,9 @@ export function checkText(code: ErrorCode, member: string, value: unknown, max: 
 }
 
 /** Checks what a publisher gives and brings it into the form that is sent. Throws `bad_event`. */
-export function body(data: string | Uint8Array | ArrayBuffer, { tag, properties, ttl, persistent }: PublishOptions): Body {
+export function body(data: string | Uint8Array | ArrayBuffer, options: PublishOptions): Body {
+  const { tag, properties, ttl, persistent } = options;
+  checkNames(options, PUBLISH_OPTIONS);
   const bad = (text: string): ThroughlineError => new ThroughlineError("bad_event", text);
   if (typeof data === "string" ? loneSurrogate(data) : !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
     throw bad("data: expected well-formed text, a Uint8Array or an ArrayBuffer; JSON.stringify makes text of others");
@@ -261,6 +264,10 @@ function text(json: Json, member: string): string {
   return want(typeof json[member] === "string", json[member], json, member);
 }
 
+function object(json: Json, member: string): Json {
+  return want(isObject(json[member]), json[member], json, member);
+}
+
 function optional<T>(json: Json, member: string, read: (json: Json, member: string) => T): T | undefined {
   return json[member] === undefined ? undefined : read(json, member);
 }
@@ -285,7 +292,7 @@ export function decode(frame: Frame): ServerMessage {
   try {
     json = JSON.parse(header);
   } catch {
-    throw malformed("message is no JSON");
+    // As undefined it is refused below.
   }
   if (!isObject(json)) throw malformed("message is no JSON object");
   if (data !== undefined && json["type"] !== "event") throw malformed("only an event may come as a binary message");
@@ -293,15 +300,15 @@ export function decode(frame: Frame): ServerMessage {
 }
 
 function split(frame: Uint8Array<ArrayBuffer>): [string, Uint8Array<ArrayBuffer>] {
-  if (frame.length < 4) throw malformed("binary message ends within its header");
-  const length = new DataView(frame.buffer, frame.byteOffset).getUint32(0);
-  if (length > HEADER_BYTES_MAX) throw malformed(`binary message's header has ${length} bytes, at most ${HEADER_BYTES_MAX}`);
-  if (length > frame.length - 4) throw malformed("binary message ends within its header");
   try {
-    return [strictUtf8.decode(frame.subarray(4, 4 + length)), frame.subarray(4 + length)];
+    const length = new DataView(frame.buffer, frame.byteOffset).getUint32(0);
+    if (length <= Math.min(HEADER_BYTES_MAX, frame.length - 4)) {
+      return [strictUtf8.decode(frame.subarray(4, 4 + length)), frame.subarray(4 + length)];
+    }
   } catch {
-    throw malformed("binary message's header is not UTF-8");
+    // Too short for a length, or no UTF-8.
   }
+  throw malformed("a binary message has no good header");
 }
 
 function message(json: Json, data: Uint8Array<ArrayBuffer> | undefined): ServerMessage {
@@ -334,13 +341,12 @@ function message(json: Json, data: Uint8Array<ArrayBuffer> | undefined): ServerM
     case "close":
       return { type, code: whole(json, "code", 65_535), reason: optional(json, "reason", text) ?? "" };
     default:
-      throw malformed(`unknown message type ${JSON.stringify(type) ?? "(none)"}`);
+      throw malformed(`unknown message type ${JSON.stringify(type)}`);
   }
 }
 
 function welcome(json: Json): Welcome {
-  const limits = json["limits"];
-  if (!isObject(limits)) throw malformed('welcome: member "limits" is no object');
+  const limits = object(json, "limits");
   const session = json["session"];
   return {
     type: "welcome",
@@ -357,8 +363,7 @@ function welcome(json: Json): Welcome {
 }
 
 function refusal(json: Json, member: string): ThroughlineError {
-  const error = json[member];
-  if (!isObject(error)) throw malformed('reply: member "error" is no object');
+  const error = object(json, member);
   return new ThroughlineError(text(error, "code"), text(error, "message"), optional(error, "limit", whole));
 }
 

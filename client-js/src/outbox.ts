@@ -119,14 +119,11 @@ export class Outbox {
   }
 
   #checkRoom(bytes: number): void {
-    const way = "await some of the promises that publish returned";
-    if (this.size >= this.#eventsMax) {
-      const text = `queueEventsMax: ${this.#eventsMax} events wait to be published: ${way}`;
-      throw new ThroughlineError("queue_full", text, this.#eventsMax);
-    }
-    if (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax) {
-      const text = `queueBytesMax: ${this.#bytesMax} bytes wait to be published: ${way}`;
-      throw new ThroughlineError("queue_full", text, this.#bytesMax);
-    }
+    const full = (option: string, max: number): ThroughlineError => {
+      const text = `${option}: ${max} wait: await some of the promises that publish returned`;
+      return new ThroughlineError("queue_full", text, max);
+    };
+    if (this.size >= this.#eventsMax) throw full("queueEventsMax", this.#eventsMax);
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#bytesMax) throw full("queueBytesMax", this.#bytesMax);
   }
 }

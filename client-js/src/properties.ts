@@ -87,7 +87,7 @@ export function float(value: number): Typed {
 
 /** One Unicode scalar value. */
 export function char(value: string): Typed {
-  if ([...value].length !== 1 || loneSurrogate(value)) throw bad("a char is exactly one Unicode scalar value");
+  if (typeof value !== "string" || [...value].length !== 1 || loneSurrogate(value)) throw bad("a char is exactly one Unicode scalar value");
   return new Typed("char", value);
 }
 
@@ -233,8 +233,7 @@ function readTyped(json: Json, depth: number): PropertyValue {
     case "byte":
       return byte(value as number);
     case "char":
-      if (typeof value !== "string") throw bad("a char is text");
-      return char(value);
+      return char(value as string);
     case "double":
       return special(name, value);
     case "float":

@@ -29,6 +29,8 @@ export interface SubscribeOptions {
   readonly bufferBytesMax?: number | undefined;
 }
 
+export const SUBSCRIBE_OPTIONS: (keyof SubscribeOptions)[] = ["from", "bufferEventsMax", "bufferBytesMax"];
+
 /** Called with each event, in order. While a promise it returned is pending, no other event is handed out. */
 export type Callback = (event: ThroughlineEvent) => unknown;
 
@@ -80,7 +82,7 @@ export class Subscription extends Emitter<SubscriptionEvents> implements AsyncIt
 
   /** Made by `Session.subscribe`. */
   constructor(channel: string, callback: Callback | undefined, options: SubscribeOptions, flow: Flow) {
-    super();
+    super("gap", "error");
     this.channel = channel;
     this.#callback = callback;
     this.#eventsMax = Math.max(1, options.bufferEventsMax ?? BUFFER_EVENTS_MAX);

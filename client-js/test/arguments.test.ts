@@ -37,6 +37,28 @@ test("publish says how an object becomes text, and what a channel's name is", as
   }
 });
 
+test("a misspelt option is named, and so are those that there are", async () => {
+  const { world, session } = start();
+  await world.run(10);
+  const misspelt = (name: string, known: string): RegExp => new RegExp(`^option "${name}" is none of .*${known}`);
+  expect(() => session.subscribe("c", { form: "all" } as never)).toThrow(misspelt("form", "from"));
+  expect(() => session.subscribe("c", () => undefined, { form: "all" } as never)).toThrow(misspelt("form", "from"));
+  await expect(session.publish("c", "x", { tll: 5 } as never)).rejects.toThrow(misspelt("tll", "ttl"));
+  const { environment } = new World();
+  expect(() => new Session("http://realm.test", { transport: ["long-poll"] } as never, environment)).toThrow(misspelt("transport", "transports"));
+  expect(session.state).toBe("open");
+});
+
+test("on refuses what never happens, and what is no function", () => {
+  const { session } = start();
+  const subscription = session.subscribe("c");
+  const on = session.on.bind(session) as (...words: unknown[]) => unknown;
+  for (const words of [["events", () => undefined], ["event"], ["event", {}]]) {
+    expect(() => on(...words)).toThrow(/^on: expected one of state,event,.*, and a function/);
+  }
+  expect(() => subscription.on("event" as never, () => undefined)).toThrow(/^on: expected one of gap,error, and a function/);
+});
+
 test("subscribe refuses what is no function, no options or no position", () => {
   const { session } = start();
   const subscribe = session.subscribe.bind(session) as (...words: unknown[]) => unknown;

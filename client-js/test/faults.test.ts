@@ -222,6 +222,7 @@ test("when nothing passes, the session says so and keeps trying, ever less often
   await world.run(600_000);
   expect(session.state === "waiting" || session.state === "connecting").toBe(true);
   expect(session.path.failures.map(({ failure }) => failure)).toContain("unreachable");
+  expect(session.path.failure).toMatch(/^nothing gets through to http:\/\/realm\.test\/: /);
   expect(world.attempts(world.time - 300_000)).toBeLessThanOrEqual(31);
   scene.fault([]);
   await world.run(61_000);
@@ -249,6 +250,19 @@ test("a proxy that passes polls alone goes away and comes back: polls go on with
       scene.check();
     }
   }
+});
+
+test("a realm that answers at a wrong path is not called unreachable", async () => {
+  const nothingHere: Fault = (wire) => {
+    wire.deaf = true;
+    wire.close(1006, "the realm answered, but nothing is at this path");
+  };
+  const { world, session } = new Scene({ faults: [[RANKS, refuse(40)], [["long-poll"], nothingHere]] });
+  const told = new Set<string | undefined>();
+  session.on("state", ({ state }) => state === "waiting" && told.add(session.path.failure));
+  await world.run(60_000);
+  expect([...told]).toEqual(["the realm answered, but nothing is at this path"]);
+  expect(session.path.failures.map(({ failure }) => failure)).not.toContain("unreachable");
 });
 
 test("an application may restrict the transports, and is told when none of them exists", async () => {

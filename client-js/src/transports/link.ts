@@ -82,7 +82,7 @@ export class HttpLink implements Link {
   ended(cleanly: boolean): void {
     const late = this.web.now() - this.#startedAt >= ROTATED_MS;
     const failure = this.#opened ? (cleanly && late ? "rotated" : undefined) : "refused";
-    this.lost(cleanly ? "the stream ended" : "the stream broke", failure);
+    this.lost(!this.#opened ? "no answer came" : cleanly ? "the stream ended" : "the stream broke", failure);
   }
 
   /** The link cannot go on, and the realm need not be told. */
@@ -93,7 +93,7 @@ export class HttpLink implements Link {
   /** An answer that is not the wished one ends the link. */
   refused(status: number, ours: boolean, text: string): void {
     const verdict = judge({ status, ours, text });
-    if (verdict === undefined) this.lost(`a proxy answered ${status}`, "refused");
+    if (verdict === undefined) this.lost(`a proxy or another server answered ${status}`, "refused");
     else this.fail(verdict);
   }
 

@@ -94,8 +94,8 @@ export class PollLink extends HttpLink {
     // An answer of the realm that is not whole was cut on its way.
     const verdict = status === 200 && ours ? undefined : judge({ status, ours, text });
     if (verdict !== undefined) return this.fail(verdict);
-    if (this.#first !== undefined) return this.lost(`the first poll failed (${status})`, "refused");
-    if (this.#tries >= TRIES_MAX) return this.lost(`${TRIES_MAX} polls in a row failed (${status})`);
+    if (this.#first !== undefined) return this.lost(`the first poll failed (${status || "no answer"})`, "refused");
+    if (this.#tries >= TRIES_MAX) return this.lost(`${TRIES_MAX} polls in a row failed (${status || "no answer"})`);
     this.#again(backoff(this.#tries - 1, this.web.random()));
   }
 

@@ -154,14 +154,22 @@ export function scripting(addresses: Addresses, web: Web): Ask {
   };
 }
 
+interface Refusal {
+  readonly code: string;
+  readonly message: string;
+}
+
 /** The error that an answer of the realm tells. */
-export function refusal(text: string): { readonly code: string; readonly message: string } | undefined {
+export function refusal(text: string): Refusal | undefined {
   try {
-    return (JSON.parse(text) as { readonly error?: { readonly code: string; readonly message: string } }).error;
+    return (JSON.parse(text) as { readonly error?: Refusal }).error;
   } catch {
     return undefined;
   }
 }
+
+/** How the reason begins when the realm is there, and the address is wrong in spite of that. */
+export const REALM = "the realm answered";
 
 /** Why a link cannot go on. */
 export interface Verdict {
@@ -173,11 +181,14 @@ export interface Verdict {
 /** What an answer other than the wished one means for the link; undefined when another try may help. */
 export function judge({ status, ours, text }: Answer): Verdict | undefined {
   if (ours) {
-    const reason = refusal(text)?.message ?? `status ${status}`;
+    const { code, message: reason = `status ${status}` } = refusal(text) ?? {};
+    if (code === "not_found") {
+      return { code: NO_CODE, reason: `${REALM}, but nothing is at this path: a wrong prefix, or one that the proxy has to take away` };
+    }
     if (status === 403) return { code: NO_CODE, reason, failure: "origin" };
     return { code: status === 503 ? CloseCode.overloaded : status === 413 ? CloseCode.too_big : NO_CODE, reason };
   }
   if (status === 0 || status === 408 || status === 429 || status > 500) return undefined;
-  const reason = `a proxy answered ${status}`;
+  const reason = `a proxy or another server answered ${status}`;
   return { code: NO_CODE, reason, failure: status === 401 || status === 407 ? "authentication" : "refused" };
 }

@@ -127,7 +127,7 @@ export class Uplink {
     const verdict = early || full ? undefined : judge(answer);
     if (verdict !== undefined) return this.#events.failed(verdict);
     if (this.#tries >= TRIES_MAX) {
-      return this.#events.failed({ code: NO_CODE, reason: `${TRIES_MAX} tries to send failed (${answer.status})` });
+      return this.#events.failed({ code: NO_CODE, reason: `${TRIES_MAX} tries to send failed (${answer.status || "no answer"})` });
     }
     // With its number a piece that was taken is not taken twice.
     this.#cancel = this.#web.after(backoff(this.#tries - 1, this.#web.random()), () => this.#send(piece));

@@ -111,14 +111,15 @@ describe("long-poll", () => {
     }
     await web.run(10_000);
     expect(link.holdMs).toBe(12_000);
-    expect(log).toEqual(["opened", [1006, "4 polls in a row failed (0)", undefined]]);
+    expect(log).toEqual(["opened", [1006, "4 polls in a row failed (no answer)", undefined]]);
     expect(web.open("poll")).toHaveLength(0);
   });
 
   test.each([
-    ["nothing", 0, false, "", [1006, "the first poll failed (0)", "refused"]],
+    ["nothing", 0, false, "", [1006, "the first poll failed (no answer)", "refused"]],
     ["a proxy's 504", 504, false, "", [1006, "the first poll failed (504)", "refused"]],
-    ["a login page", 200, false, "<html>", [1006, "a proxy answered 200", "refused"]],
+    ["a login page", 200, false, "<html>", [1006, "a proxy or another server answered 200", "refused"]],
+    ["the realm below another path", 404, true, '{"error":{"code":"not_found","message":"no"}}', [1006, expect.stringMatching(/^the realm answered, but nothing is at this path/), undefined]],
     ["a refused origin", 403, true, '{"error":{"code":"bad_origin","message":"no"}}', [1006, "no", "origin"]],
   ] as const)("a first poll answered by %s fails at once", (_name, status, ours, text, end) => {
     const { web, log } = open(longPoll);

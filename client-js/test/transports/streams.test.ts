@@ -22,10 +22,10 @@ describe("http-stream", () => {
   });
 
   test.each([
-    ["no answer", 0, true, false, "", [1006, "the stream broke", "refused"]],
-    ["a proxy's 502", 502, false, true, "<html>", [1006, "a proxy answered 502", "refused"]],
-    ["a page of somebody else", 200, false, true, "<html>", [1006, "a proxy answered 200", "refused"]],
-    ["407", 407, false, true, "", [1006, "a proxy answered 407", "authentication"]],
+    ["no answer", 0, true, false, "", [1006, "no answer came", "refused"]],
+    ["a proxy's 502", 502, false, true, "<html>", [1006, "a proxy or another server answered 502", "refused"]],
+    ["a page of somebody else", 200, false, true, "<html>", [1006, "a proxy or another server answered 200", "refused"]],
+    ["407", 407, false, true, "", [1006, "a proxy or another server answered 407", "authentication"]],
     ["a refused origin", 403, true, true, '{"error":{"code":"bad_origin","message":"no"}}', [1006, "no", "origin"]],
     ["a realm that is full", 503, true, true, '{"error":{"code":"overloaded","message":"full"}}', [4100, "full", undefined]],
   ] as const)("%s", async (_name, status, ours, complete, text, end) => {
@@ -180,7 +180,7 @@ describe("iframe-stream", () => {
     await web.run();
     web.frame.ended();
     await web.run(100);
-    expect(log).toEqual([[1006, "the stream broke", "refused"]]);
+    expect(log).toEqual([[1006, "no answer came", "refused"]]);
   });
 
   test("there is none without a page", () => {
