@@ -107,7 +107,7 @@ pub trait Store: Send + Sync {
     /// deleted channel whose events are still being removed.
     fn put_channel(&self, record: ChannelRecord, done: Done);
 
-    /// Waits until everything that was queued before is answered. Fails when that cannot be waited for.
+    /// Waits until everything that was queued before is answered, as done or as failed. Fails only when that cannot be waited for.
     fn settle(&self) -> Result<(), StoreError>;
 
     /// Forgets a channel and its events. Durable when it returns.

@@ -15,6 +15,8 @@ pub(crate) enum To {
     Append(Done),
     Record(Done),
     Caller(Reply),
+    /// Told that those before it have been told, whatever that was.
+    Settled(Reply),
 }
 
 impl Answer {
@@ -24,7 +26,10 @@ impl Answer {
     }
 
     pub(crate) fn tell(self, outcome: &Result<(), StoreError>, watch: &mut Watch) {
-        let outcome = self.refused.map_or_else(|| outcome.clone(), Err);
+        let outcome = match self.to {
+            To::Settled(_) => Ok(()),
+            _ => self.refused.map_or_else(|| outcome.clone(), Err),
+        };
         if let Err(error) = &outcome {
             watch(Progress::Failed(error));
         }
@@ -37,7 +42,7 @@ impl To {
         match self {
             To::Append(done) | To::Record(done) => done(outcome),
             // A caller that has gone needs no answer.
-            To::Caller(reply) => drop(reply.send(outcome)),
+            To::Caller(reply) | To::Settled(reply) => drop(reply.send(outcome)),
         }
     }
 }
@@ -47,10 +52,8 @@ pub(crate) fn answer(command: Command, refused: Option<StoreError>) -> Option<An
     let to = match command {
         Command::Append(append) => To::Append(append.done),
         Command::PutChannel(_, done) => To::Record(done),
-        Command::DeleteChannel(_, reply)
-        | Command::Forget(_, _, reply)
-        | Command::Settle(reply)
-        | Command::Stop(reply) => To::Caller(reply),
+        Command::Settle(reply) => To::Settled(reply),
+        Command::DeleteChannel(_, reply) | Command::Forget(_, _, reply) | Command::Stop(reply) => To::Caller(reply),
         Command::Trim(..) | Command::Drop(..) => return None,
     };
     Some(Answer { to, refused })

@@ -9,14 +9,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::*;
 use rustix::fs::FallocateFlags;
 use throughline_engine::store::{Store, StoreError};
+use throughline_engine::{Engine, Settings};
 use throughline_store::{FjallStore, Progress, StoreSettings};
 use throughline_wire::event::{Body, Data, Eid, Event};
+use throughline_wire::message::ErrorCode;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -306,4 +309,54 @@ fn a_store_closed_while_its_disk_is_full_keeps_what_it_answered_and_nothing_else
     let next = kept.len() as u64 + 2;
     append_at(&store, big(next, NOW)).unwrap();
     assert_eq!(eids(&store, 1).last(), Some(&next));
+}
+
+#[test]
+fn a_realm_starts_on_a_full_disk() {
+    for left in [20 * 1024, 2 * MIB] {
+        let disk = SmallDisk::new(24);
+        let settings = StoreSettings { free_bytes_min: 8 * MIB, ..StoreSettings::new(disk.path()) };
+        let store = FjallStore::open(settings.clone(), NOW).unwrap();
+        put_channel(&store, record(1)).unwrap();
+        append(&store, 1, text(1)).unwrap();
+        drop(store);
+        disk.occupy(left);
+        let store = FjallStore::open(settings, NOW).unwrap();
+        let seam: Arc<dyn Store> = store.clone();
+        let configured = [("channel/1".to_owned(), record(1).attributes)];
+        let engine = Engine::open(Settings::default(), seam, &configured, 1, NOW).unwrap();
+        assert!(engine.channel("channel/1").is_some());
+        assert_eq!(eids(&store, 1), [1]);
+        let refused = engine.create("channel/2", record(2).attributes, NOW).unwrap_err();
+        assert!(format!("{refused:?}").contains("free_bytes_min"), "{refused:?}");
+        // What makes room is done while 1 MiB is free.
+        let deleted = engine.delete("channel/1");
+        if left < MIB {
+            assert!(deleted.unwrap_err().is(ErrorCode::StoreFull));
+        } else {
+            deleted.unwrap();
+        }
+        disk.release();
+        drop(engine.create("channel/2", record(2).attributes, NOW).unwrap());
+        engine.delete("channel/2").unwrap();
+    }
+}
+
+/// What another's write meets is not the answer of who only waits for his turn.
+#[test]
+fn who_waits_for_his_turn_is_told_nothing_of_the_writes_before() {
+    let disk = SmallDisk::new(24);
+    let settings = StoreSettings { free_bytes_min: 8 * MIB, ..StoreSettings::new(disk.path()) };
+    let failures = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&failures);
+    let watch = move |progress: Progress<'_>| {
+        told.fetch_add(usize::from(matches!(progress, Progress::Failed(_))), Ordering::SeqCst);
+    };
+    let store = FjallStore::open_watched(settings, NOW, Box::new(watch)).unwrap();
+    disk.occupy(20 * 1024);
+    let outcomes = Outcomes::new();
+    outcomes.append(&store, 1, text(1), None);
+    store.settle().unwrap();
+    assert!(matches!(outcomes.next().1, Err(StoreError::Full(_))));
+    assert_eq!(failures.load(Ordering::SeqCst), 1);
 }
