@@ -5,7 +5,7 @@
 //! failed, the database stays open for readers, and a later append opens it anew once there is room.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -72,7 +72,8 @@ pub(crate) struct Committer {
     /// Windows to be forgotten: channel, session, and when it was used last.
     forgotten: VecDeque<(u32, SessionId, u64)>,
     broken: Option<Broken>,
-    stopped: bool,
+    /// Why nothing is written any more.
+    stopped: Option<&'static str>,
     /// Removals are waiting and can go on.
     removing: bool,
     garbage: Garbage,
@@ -92,7 +93,7 @@ impl Committer {
             deleted: deleted.into(),
             forgotten: VecDeque::new(),
             broken: None,
-            stopped: false,
+            stopped: None,
             removing,
             garbage: Garbage::unknown(),
             full: false,
@@ -110,7 +111,14 @@ impl Committer {
                 (false, false) => None,
             };
             let Some(commands) = shared.queue.take(patience, events, bytes) else { break };
-            self.turn(commands);
+            if catch_unwind(AssertUnwindSafe(|| self.turn(commands))).is_err() {
+                tracing::error!(
+                    "the store's thread panicked; nothing is kept on disk until the realm is started again"
+                );
+                // Readers go on, and whoever asks for more is answered.
+                self.stopped = Some("the store's thread has panicked; start the realm again");
+                self.removing = false;
+            }
         }
         self.close();
     }
@@ -150,8 +158,8 @@ impl Committer {
     }
 
     fn gate(&mut self, commands: &[Command]) -> Gate {
-        if self.stopped {
-            return Gate::Shut(StoreError::Failed("the store has been stopped".to_owned()));
+        if let Some(why) = self.stopped {
+            return Gate::Shut(StoreError::Failed(why.to_owned()));
         }
         if let Some(error) = self.mend(commands) {
             return Gate::Shut(error);
@@ -198,7 +206,7 @@ impl Committer {
 
     /// Gives the room of what was removed back to a disk that lacks it.
     fn reclaim(&mut self) {
-        if !self.full || self.stopped || self.broken.is_some() {
+        if !self.full || self.stopped.is_some() || self.broken.is_some() {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -427,7 +435,7 @@ impl Committer {
     }
 
     fn close(&mut self) {
-        self.stopped = true;
+        self.stopped = Some("the store has been stopped");
         self.removing = false;
         let mut slot = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner);
         drop(slot.take());
@@ -436,19 +444,6 @@ impl Committer {
             if let Err(e) = journal::repair(&self.shared.settings, broken.commit) {
                 tracing::error!(error = ?e, "a failed commit cannot be cut off the journal");
             }
-        }
-    }
-}
-
-impl Drop for Committer {
-    /// Answers what is queued even when this thread ends by a panic.
-    fn drop(&mut self) {
-        self.stopped = true;
-        self.shared.ended.store(true, Ordering::Release);
-        self.shared.queue.quit();
-        while let Some(commands) = self.shared.queue.take(Some(Duration::ZERO), usize::MAX, usize::MAX) {
-            let error = StoreError::Failed("the store has ended".to_owned());
-            self.tell(commands.into_iter().filter_map(|c| answer(c, Some(error.clone()))).collect(), &Ok(()));
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -32,8 +31,6 @@ pub(crate) struct Shared {
     /// Closed after [`Store::stop`], and for a moment while the database is opened anew.
     pub disk: RwLock<Option<Disk>>,
     counters: Mutex<Arc<AllCounters>>,
-    /// The committer is gone; nothing will answer.
-    pub ended: AtomicBool,
 }
 
 impl Shared {
@@ -104,7 +101,6 @@ impl FjallStore {
             queue: Queue::default(),
             disk: RwLock::new(Some(disk)),
             counters: Mutex::new(Arc::new(state.counters)),
-            ended: AtomicBool::new(false),
         });
         let committer = Committer::new(Arc::clone(&shared), state.commit, state.deleted, watch);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(|| committer.run());
@@ -141,13 +137,10 @@ impl FjallStore {
         if self.on_committer() {
             return Err(StoreError::Failed("the store's own thread cannot wait for the store".to_owned()));
         }
-        let ended = || Err(StoreError::Failed("the store has ended".to_owned()));
-        if self.shared.ended.load(Ordering::Acquire) {
-            return ended();
-        }
         let (reply, outcome) = sync_channel(1);
         self.shared.queue.push(command(reply));
-        outcome.recv().unwrap_or_else(|_| ended())
+        // Only a panic drops the reply.
+        outcome.recv().unwrap_or_else(|_| Err(StoreError::Failed("the store's thread has panicked".to_owned())))
     }
 }
 
@@ -208,7 +201,7 @@ impl Store for FjallStore {
     }
 
     fn stop(&self) {
-        // The only errors are that it has ended already, or that it is this thread that has to end.
+        // The only errors are a panic, or that it is this thread that has to end.
         if let Err(error) = self.wait_for(Command::Stop) {
             tracing::debug!(%error, "nothing to stop");
         }
