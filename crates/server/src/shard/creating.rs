@@ -13,7 +13,7 @@ use super::{LinkId, Mail, Shard, Sock};
 pub(super) type Owed = HashMap<(LinkId, u32), Vec<ServerMessage>>;
 
 impl<S: Sock> Shard<S> {
-    /// True when what is said to a link of a channel has to be held back: see [`Shard::owe`].
+    /// True when what is said to a link of a channel has to be held back: see [`Shard::say`].
     pub(super) fn holds_back(&mut self, id: LinkId, channel: &Arc<Channel>) -> bool {
         let key = (id, channel.number());
         if self.owed.contains_key(&key) {
@@ -28,9 +28,9 @@ impl<S: Sock> Shard<S> {
         waits
     }
 
-    /// Has a reply, or what follows one, wait with others of that channel. It counts as a request that waits for the disk.
-    pub(super) fn owe(&mut self, id: LinkId, channel: u32, message: ServerMessage) {
-        let Some(owed) = self.owed.get_mut(&(id, channel)) else { return };
+    /// Says something about a channel, behind what is held back. That counts as a request which waits for the disk.
+    pub(super) fn say(&mut self, id: LinkId, channel: u32, message: ServerMessage) {
+        let Some(owed) = self.owed.get_mut(&(id, channel)) else { return self.send(id, &message) };
         owed.push(message);
         if let Some(link) = self.link_mut(id) {
             link.inflight += 1;

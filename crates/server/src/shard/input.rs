@@ -156,7 +156,9 @@ impl<S: Sock> Shard<S> {
         let slot = self.slot(&channel);
         if self.link_mut(id).is_some_and(|link| link.subs.iter().any(|s| s.slot == slot)) {
             let message = format!("this link has a subscription to {name:?}; unsubscribe first or use another session");
-            return Err(ReplyError::new(ErrorCode::AlreadySubscribed, message));
+            let result = Err(ReplyError::new(ErrorCode::AlreadySubscribed, message));
+            self.say(id, number, ServerMessage::Reply { id: request, result });
+            return Ok(());
         }
         // Asked first: a channel that fails to come into being until then has no position.
         let waits = self.holds_back(id, &channel);
@@ -164,7 +166,8 @@ impl<S: Sock> Shard<S> {
             Ok(position) => position,
             Err(error) => {
                 self.forget_if_empty(slot);
-                return Err(error);
+                self.say(id, number, ServerMessage::Reply { id: request, result: Err(error) });
+                return Ok(());
             }
         };
         let Shard { links, slots, .. } = self;
@@ -177,7 +180,7 @@ impl<S: Sock> Shard<S> {
         let result = Ok(Reply::Subscribed { number, epoch: position.epoch, eid: position.cursor });
         let gap = position.gap.map(|gap| ServerMessage::Gap { channel: number, gap });
         for message in [ServerMessage::Reply { id: request, result }].into_iter().chain(gap) {
-            if waits { self.owe(id, number, message) } else { self.send(id, &message) }
+            self.say(id, number, message);
         }
         Ok(())
     }
@@ -213,8 +216,7 @@ impl<S: Sock> Shard<S> {
             return self.send(id, &ServerMessage::Reply { id: request, result });
         };
         self.drop_sub(id.key, at);
-        let reply = ServerMessage::Reply { id: request, result: Ok(Reply::Unsubscribed) };
-        if self.owed.contains_key(&(id, number)) { self.owe(id, number, reply) } else { self.send(id, &reply) }
+        self.say(id, number, ServerMessage::Reply { id: request, result: Ok(Reply::Unsubscribed) });
     }
 
     /// Ends a subscription of a link that goes on.

@@ -1,6 +1,7 @@
 //! Channels that the disk has not taken yet.
 
 use throughline_engine::store::StoreError;
+use throughline_wire::event::Eid;
 
 use super::*;
 
@@ -66,6 +67,33 @@ fn requests_of_a_channel_that_is_created_are_answered_in_their_order() {
     world.turn();
     assert_eq!(members(&peer, "id"), ["3", "5", "6", "8"]);
     assert_eq!(peer.received("error"), 0);
+    assert!(world.shard.owed.is_empty() && world.shard.wants_input(id));
+}
+
+#[test]
+fn a_refused_subscription_to_a_new_channel_waits_in_its_place_and_counts() {
+    let mut world = World::of_disk();
+    let (id, peer) = world.subscriber();
+    peer.0.borrow_mut().received.clear();
+    let beyond = |id| ClientMessage::Subscribe { id, channel: "new".into(), from: From::Eid(Eid(9)) };
+    world.ask(id, "new", &[3, 6, 8]);
+    world.say(id, &beyond(9));
+    world.turn();
+    assert_eq!(peer.bytes(), 0);
+    world.store.commit();
+    world.turn();
+    assert_eq!(members(&peer, "id"), ["3", "6", "8", "9"]);
+    assert_eq!((peer.received("already_subscribed"), peer.received("bad_position")), (1, 1));
+
+    let max = ServerSettings::default().limits.publishes_max;
+    for n in 0..max {
+        assert!(world.shard.wants_input(id));
+        let channel = format!("new/{n}").into();
+        world.say(id, &ClientMessage::Subscribe { id: 10 + n, channel, from: From::Eid(Eid(9)) });
+    }
+    assert!(!world.shard.wants_input(id));
+    world.store.commit();
+    world.turn();
     assert!(world.shard.owed.is_empty() && world.shard.wants_input(id));
 }
 
