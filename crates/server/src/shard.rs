@@ -68,7 +68,7 @@ const REST_MS: u64 = 1_000;
 const ECHO_IDLE_MS: u64 = 600_000;
 
 /// Names a link of a shard. Keys are used again, generations tell their users apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
     pub(crate) key: u32,
     pub(crate) generation: u32,
@@ -247,6 +247,7 @@ impl<S: Sock> Shard<S> {
         self.link_mut(id)?;
         let link = self.links.remove(id.key as usize);
         self.partials.forget(id);
+        self.forget_owed(id);
         for sub in &link.subs {
             self.leave(sub.slot, sub.index);
         }

@@ -1,7 +1,7 @@
 //! Subscriptions to channels that the disk has not taken yet. They stand at once, from where they were asked for, and what is said of
 //! them is held back until the disk has answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use throughline_engine::Channel;
@@ -10,7 +10,7 @@ use throughline_wire::message::{ReplyError, ServerMessage};
 use super::{LinkId, Mail, Shard, Sock};
 
 /// What links will be told, by link and number of the channel.
-pub(super) type Owed = HashMap<(LinkId, u32), Vec<ServerMessage>>;
+pub(super) type Owed = BTreeMap<(LinkId, u32), Vec<ServerMessage>>;
 
 impl<S: Sock> Shard<S> {
     /// True when what is said to a link of a channel has to be held back: see [`Shard::say`].
@@ -23,7 +23,8 @@ impl<S: Sock> Shard<S> {
         let note = move |result| mailbox.put(Mail::Created { link: id, channel: number, result });
         let waits = channel.await_creation(note);
         if waits {
-            self.owed.insert(key, Vec::new());
+            // For most there is one.
+            self.owed.insert(key, Vec::with_capacity(1));
         }
         waits
     }
@@ -34,6 +35,13 @@ impl<S: Sock> Shard<S> {
         owed.push(message);
         if let Some(link) = self.link_mut(id) {
             link.inflight += 1;
+        }
+    }
+
+    /// A link that is gone is told nothing.
+    pub(super) fn forget_owed(&mut self, id: LinkId) {
+        while let Some((&key, _)) = self.owed.range((id, 0)..=(id, u32::MAX)).next() {
+            self.owed.remove(&key);
         }
     }
 

@@ -133,10 +133,17 @@ fn a_link_has_no_more_requests_waiting_for_channels_than_publishes() {
 #[test]
 fn a_link_that_is_gone_leaves_nothing_of_what_it_waited_for() {
     let mut world = World::of_disk();
-    let (id, _) = world.subscriber();
-    world.ask(id, "new", &[3]);
-    world.shard.remove(id);
+    let [(gone, _), (other, peer)] = [world.subscriber(), world.subscriber()];
+    for id in [gone, other] {
+        world.ask(id, "new", &[3]);
+        world.ask(id, "another", &[6]);
+    }
+    world.shard.remove(gone);
+    assert!(world.shard.owed.keys().all(|(id, _)| *id == other));
+    assert_eq!(world.shard.owed.len(), 2);
+    peer.0.borrow_mut().received.clear();
     world.store.commit();
     world.turn();
+    assert_eq!(members(&peer, "id"), ["3", "6"]);
     assert!(world.shard.owed.is_empty());
 }
