@@ -1,6 +1,6 @@
 //! A realm's channels by name, and what changes when they come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -31,7 +31,21 @@ impl Admin {
     }
 }
 
-type Names = BTreeMap<Box<str>, Arc<Channel>>;
+#[derive(Debug, Default)]
+struct Names {
+    /// For every publish and subscription.
+    channels: HashMap<Arc<str>, Arc<Channel>>,
+    /// For pages of names.
+    ordered: BTreeSet<Arc<str>>,
+}
+
+impl Names {
+    /// The channels whose names come after `after`, by name.
+    fn after(&self, after: &str) -> impl Iterator<Item = &Arc<Channel>> {
+        let behind = self.ordered.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        behind.filter_map(|name| self.channels.get(name))
+    }
+}
 
 /// See the module's text. Nobody waits for the disk with one of its locks.
 #[derive(Debug)]
@@ -56,35 +70,38 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.read().len()
+        self.read().channels.len()
     }
 
     /// The channel of this name, also while it is being created.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Channel>> {
-        self.read().get(name).map(Arc::clone)
+        self.read().channels.get(name).map(Arc::clone)
     }
 
     /// Every channel, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Channel>> {
-        self.read().values().map(Arc::clone).collect()
+        self.read().after("").map(Arc::clone).collect()
     }
 
     /// The first `limit` channels that are there and whose names come after `after`, by name, and whether there are more.
     pub(crate) fn after(&self, after: &str, limit: usize) -> (Vec<Arc<Channel>>, bool) {
         let names = self.read();
-        let behind = names.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
-        let mut there = behind.map(|(_, channel)| channel).filter(|channel| !channel.is_being_created());
+        let mut there = names.after(after).filter(|channel| !channel.is_being_created());
         let page = there.by_ref().take(limit).map(Arc::clone).collect();
         (page, there.next().is_some())
     }
 
     pub(crate) fn insert(&self, channel: &Arc<Channel>) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        names.insert(channel.name().into(), Arc::clone(channel));
+        let name: Arc<str> = channel.name().into();
+        names.ordered.insert(Arc::clone(&name));
+        names.channels.insert(name, Arc::clone(channel));
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        self.names.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.ordered.remove(name);
+        names.channels.remove(name);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 
 use common::*;
@@ -127,6 +128,30 @@ fn channels_are_taken_by_the_disk_together() {
     let (page, more) = realm.engine.channels_after("c/2998", 9);
     assert_eq!(page.iter().map(|channel| channel.name()).collect::<Vec<_>>()[..2], ["c/2999", "c/3"]);
     assert!(more);
+}
+
+#[test]
+fn names_that_are_found_are_those_on_pages_whatever_comes_and_goes() {
+    let realm = realm(Persistent);
+    let mut there = BTreeSet::new();
+    for n in 0..500_u32 {
+        let name = format!("c/{}", n.wrapping_mul(2_654_435_761) % 97);
+        if there.remove(&name) {
+            realm.engine.delete(&name).unwrap();
+        } else {
+            realm.store.fail((n % 5 == 0).then(|| StoreError::Failed("EIO".into())));
+            first_use(&realm, &name);
+            realm.store.commit();
+            realm.store.fail(None);
+            if n % 5 != 0 {
+                there.insert(name);
+            }
+        }
+        let found = (0..97).map(|n| format!("c/{n}")).filter(|name| realm.engine.channel(name).is_some());
+        assert_eq!(found.collect::<BTreeSet<_>>(), there);
+        let (page, more) = realm.engine.channels_after("", 97);
+        assert!(page.iter().map(|channel| channel.name()).eq(&there) && !more);
+    }
 }
 
 #[test]
