@@ -102,25 +102,31 @@ impl Route {
         match &self.proxy {
             ProxyChoice::None => Ok(None),
             ProxyChoice::Url(text) => Proxy::parse(text).map(Some).map_err(bad),
-            ProxyChoice::Environment => {
-                let scheme = if url.is_tls() { "https" } else { "http" };
-                let Ok(target) = format!("{scheme}://{}/", url.authority()).parse() else { return Ok(None) };
-                let Some(found) = Matcher::from_env().intercept(&target) else { return Ok(None) };
-                let mut proxy = Proxy::parse(&found.uri().to_string()).map_err(bad)?;
-                proxy.credentials = found.raw_auth().map(|(user, password)| (user.to_owned(), password.to_owned()));
-                let basic = found.basic_auth().and_then(|value| value.to_str().ok()).and_then(from_basic);
-                proxy.credentials = proxy.credentials.or(basic);
-                Ok(Some(proxy))
-            }
+            ProxyChoice::Environment => of_environment(url, |name| std::env::var(name).ok()),
         }
     }
 }
 
-/// User and password of a `Basic` credential (RFC 7617).
-fn from_basic(value: &str) -> Option<(String, String)> {
-    let bytes = BASE64_STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
-    let (user, password) = std::str::from_utf8(&bytes).ok()?.split_once(':')?;
-    Some((user.to_owned(), password.to_owned()))
+/// The proxy that the environment names for a realm. What it says is refused when it is of no use, rather than passed over: a
+/// realm is not to be reached past a proxy because of a letter in its password.
+fn of_environment(url: &RealmUrl, get: impl Fn(&str) -> Option<String>) -> Result<Option<Proxy>, ConnectError> {
+    let scheme = if url.is_tls() { "https" } else { "http" };
+    let own = format!("{scheme}_proxy");
+    let said = |name: &str| get(name).filter(|value| !value.trim().is_empty()).map(|value| (name.to_owned(), value));
+    // In a CGI program HTTP_PROXY is a header field of whoever asks.
+    let foreign = own == "http_proxy" && get("REQUEST_METHOD").is_some();
+    let capitals = if foreign { None } else { said(&own.to_uppercase()) };
+    let found = capitals.or_else(|| said(&own)).or_else(|| said("ALL_PROXY")).or_else(|| said("all_proxy"));
+    let Some((variable, value)) = found else { return Ok(None) };
+    let without = said("NO_PROXY").or_else(|| said("no_proxy")).map(|(_, hosts)| hosts).unwrap_or_default();
+    let Ok(target) = format!("{scheme}://{}/", url.authority()).parse() else { return Ok(None) };
+    // The proxy itself is read below; this one tells which hosts go without.
+    if Matcher::builder().all("http://proxy").no(without).build().intercept(&target).is_none() {
+        return Ok(None);
+    }
+    let address = if value.contains("://") { value } else { format!("http://{value}") };
+    let bad = |e: BadRoute| ConnectError::Proxy { proxy: variable, fault: e.0, answer: None };
+    Proxy::parse(address.trim()).map(Some).map_err(bad)
 }
 
 /// How a proxy is spoken to.
@@ -145,9 +151,15 @@ impl Proxy {
                                front of the host if it wants them";
         // Without the text itself: it may hold a password.
         let bad = |fault: &str| BadRoute(format!("the address of the proxy is of no use ({fault}); {WAY_OUT}"));
-        // Users of a domain are written DOMAIN\USER, and in such addresses a backslash counts as a slash.
-        let text = match text.rsplit_once('@') {
-            Some((user, host)) => format!("{}@{host}", user.replace('\\', "%5C")),
+        // Users of a domain are written DOMAIN\USER, and what ends a host in such an address may be in a password.
+        let text = match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+            Some((scheme, (user, host))) => {
+                let mut escaped = user.to_owned();
+                for (sign, code) in [('\\', "%5C"), ('/', "%2F"), ('?', "%3F"), ('#', "%23")] {
+                    escaped = escaped.replace(sign, code);
+                }
+                format!("{scheme}://{escaped}@{host}")
+            }
             None => text.to_owned(),
         };
         let url = Url::parse(&text).map_err(|e| bad(&e.to_string()))?;
@@ -189,6 +201,28 @@ impl Proxy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_of_the_environment() {
+        let found = |url: &str, variables: &[(&str, &str)]| {
+            let url = url.parse().unwrap();
+            let get = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+            of_environment(&url, get).map(|proxy| proxy.map(|proxy| proxy.authority())).map_err(|e| e.to_string())
+        };
+        let (plain, tls) = ("http://realm.test:9000", "https://realm.test");
+        let named = |name: &str| Ok(Some(name.to_owned()));
+        assert_eq!(found(plain, &[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", "other.test")]), Ok(None));
+        assert_eq!(found(tls, &[("HTTPS_PROXY", "http://p:1"), ("ALL_PROXY", "http://q:2")]), named("p:1"));
+        assert_eq!(found(plain, &[("HTTP_PROXY", " "), ("http_proxy", "p:1")]), named("p:1"));
+        assert_eq!(found(plain, &[("all_proxy", "socks5://p")]), named("p:1080"));
+        for no in ["realm.test", ".test", "*"] {
+            assert_eq!(found(plain, &[("HTTP_PROXY", "http://p:1"), ("no_proxy", no)]), Ok(None), "{no}");
+        }
+        assert_eq!(found(plain, &[("HTTP_PROXY", "http://p:1"), ("REQUEST_METHOD", "GET")]), Ok(None));
+        assert_eq!(found(plain, &[("HTTP_PROXY", "http://OFFICE\\us:pa#s@p:1")]), named("p:1"));
+        let said = found(plain, &[("HTTP_PROXY", "http://us:secret@p:x")]).unwrap_err();
+        assert!(said.contains("HTTP_PROXY") && said.contains("write http://") && !said.contains("secret"), "{said}");
+    }
 
     #[test]
     fn addresses_of_proxies() {
