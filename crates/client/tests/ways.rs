@@ -22,6 +22,8 @@ enum Manner {
     Open,
     /// Asks for Basic credentials, and closes after asking.
     Basic,
+    /// Asks for Basic credentials, and takes one request on each connection without saying so, as tinyproxy does.
+    Single,
     /// Asks for Digest credentials with a body, and keeps the connection.
     Digest,
     /// Reads requests, and allows no tunnel.
@@ -84,7 +86,7 @@ async fn http(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -
         let refusal = match manner {
             Manner::Nonsense => "SSH-2.0-nothing\r\n\r\n",
             Manner::NoTunnel if line.starts_with("CONNECT") => "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
-            Manner::Basic if !shown("basic dxnlcjpwyxnz") => {
+            Manner::Basic | Manner::Single if !shown("basic dxnlcjpwyxnz") => {
                 "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"p\"\r\nConnection: close\r\n\r\n"
             }
             Manner::Digest if !(shown("digest username=\"user\"") && head.contains("qop=auth, nc=00000001")) => {
@@ -105,10 +107,35 @@ async fn http(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -
         let mut far = TcpStream::connect(authority).await?;
         if line.starts_with("CONNECT") {
             stream.write_all(b"HTTP/1.1 200 Go on\r\n\r\n").await?;
+        } else if matches!(manner, Manner::Single) {
+            let asked = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+            far.write_all(asked.as_bytes()).await?;
+            return single(stream, far).await;
         } else {
             far.write_all(&bytes).await?;
         }
         return copy_bidirectional(&mut stream, &mut far).await.map(drop);
+    }
+}
+
+/// Passes on what there is yet of one request, and its answer without what it says of the connection.
+async fn single(mut near: TcpStream, mut far: TcpStream) -> std::io::Result<()> {
+    let (mut near_reads, mut near_writes) = near.split();
+    let (mut far_reads, mut far_writes) = far.split();
+    let answer = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(far_reads.read_u8().await?);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        assert!(head.to_lowercase().contains("\r\nconnection: close\r\n"), "{head}");
+        let lines = head.split_inclusive("\r\n").filter(|line| !line.to_lowercase().starts_with("connection:"));
+        near_writes.write_all(lines.collect::<String>().as_bytes()).await?;
+        tokio::io::copy(&mut far_reads, &mut near_writes).await.map(drop)
+    };
+    tokio::select! {
+        answered = answer => answered,
+        gone = tokio::io::copy(&mut near_reads, &mut far_writes) => gone.map(drop),
     }
 }
 
@@ -204,6 +231,20 @@ async fn a_proxy_that_allows_no_tunnel_is_given_requests_to_read() {
     assert_eq!(session.path().transport, Some(Transport::HttpStream));
     assert!(proxy.asked("CONNECT") >= 1 && proxy.asked("POST http://127.0.0.1:") >= 1);
     session.close().await;
+    realm.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_one_request_on_each_connection_is_shown_credentials_and_passes_requests() {
+    let mut realm = Realm::start();
+    for transport in TRANSPORTS.into_iter().filter(|transport| *transport != Transport::WebSocket) {
+        let proxy = Proxy::start(Manner::Single).await;
+        let session = Session::connect(&realm.url(), over(transport, proxy.route("http", "user:pass@", &[]))).await;
+        let session = session.unwrap();
+        session.publish("c", Body::new(Data::text("said")), None).await.unwrap();
+        assert!(proxy.asked("HEAD http://127.0.0.1:") >= 2 && proxy.asked("CONNECT") == 0);
+        session.close().await;
+    }
     realm.stop().await;
 }
 

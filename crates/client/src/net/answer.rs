@@ -15,6 +15,8 @@ const BODY_BYTES_MAX: u64 = 64 << 10;
 /// A proxy's answer.
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// It is of HTTP/1.0, which closes unless it says otherwise.
+    old: bool,
     headers: Vec<(String, String)>,
     /// What of its body has come.
     pub(super) body: Vec<u8>,
@@ -26,7 +28,8 @@ impl Answer {
     }
 
     pub(super) fn says_close(&self) -> bool {
-        self.lists("connection", "close") || self.lists("proxy-connection", "close")
+        let says = |token| self.lists("connection", token) || self.lists("proxy-connection", token);
+        says("close") || (self.old && !says("keep-alive"))
     }
 
     fn lists(&self, name: &str, token: &str) -> bool {
@@ -90,7 +93,8 @@ fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, String> {
     let header = |h: &httparse::Header<'_>| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned());
     let headers = response.headers.iter().map(header).collect();
     let body = bytes.get(len..).unwrap_or_default().to_vec();
-    Ok(Some((Answer { status: response.code.unwrap_or(0), headers, body }, len)))
+    let old = response.version == Some(0);
+    Ok(Some((Answer { status: response.code.unwrap_or(0), old, headers, body }, len)))
 }
 
 /// Reads the rest of the body of an answer to this method; false when the connection is of no further use.
@@ -157,7 +161,19 @@ mod tests {
         assert_eq!(answer("HTTP/1.1 407 x\r\nContent-Length: 12\r\n\r\n").length(), Some(12));
         assert_eq!(answer("HTTP/1.1 407 x\r\nContent-Length: -1\r\n\r\n").length(), None);
         assert_eq!(answer("HTTP/1.1 407 x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n").length(), None);
-        assert!(answer("HTTP/1.1 407 x\r\nProxy-Connection: Close\r\n\r\n").says_close());
+    }
+
+    #[test]
+    fn connections_end_as_the_version_has_it() {
+        let closes = |text: &str| parse(text.as_bytes()).unwrap().unwrap().0.says_close();
+        for (text, close) in [
+            ("HTTP/1.1 407 x\r\n\r\n", false),
+            ("HTTP/1.1 407 x\r\nProxy-Connection: Close\r\n\r\n", true),
+            ("HTTP/1.0 407 x\r\n\r\n", true),
+            ("HTTP/1.0 407 x\r\nProxy-Connection: Keep-Alive\r\n\r\n", false),
+        ] {
+            assert_eq!(closes(text), close, "{text:?}");
+        }
     }
 
     #[tokio::test]

@@ -32,15 +32,17 @@ pub(super) async fn requests(url: &RealmUrl, proxy: &Proxy, timeout_ms: u64) -> 
     let target = format!("http://{}{}", url.authority(), url.path("/client.js"));
     let ask = Ask { method: "HEAD", target: &target, host: url.authority() };
     let Admitted { mut stream, answer, by } = admit(url, proxy, ask, timeout_ms).await?;
-    let kept = !answer.says_close() && read_past(&mut stream, &answer, ask.method).await;
     let authorization = match by {
         By::Request => return Ok((tunnel(url, proxy, timeout_ms).await?, Form::default())),
-        By::Connection if !kept => return Err(proxy.refused(UNKEPT.to_owned(), answer.told())),
-        By::Connection | By::Nothing => None,
+        By::Connection => {
+            let kept = !answer.says_close() && read_past(&mut stream, &answer, ask.method).await;
+            return if kept { Ok((stream, form(None))) } else { Err(proxy.refused(UNKEPT.to_owned(), answer.told())) };
+        }
+        By::Nothing => None,
         By::Header(value) => Some(value),
     };
-    let stream = if kept { stream } else { to_proxy(url, proxy, timeout_ms).await? };
-    Ok((stream, form(authorization)))
+    // Not this one: a proxy may end connections after one request without a word of that.
+    Ok((to_proxy(url, proxy, timeout_ms).await?, form(authorization)))
 }
 
 fn refusal(status: u16, url: &RealmUrl, answer: &Answer) -> String {
