@@ -29,10 +29,13 @@ const ROTATE_TENTHS = 9;
 const AGE_MS_MIN = 12_500;
 const AGE_EXPIRY_MS = 600_000;
 const ROTATE_AGAIN_MS = 30_000;
-/** Every start takes a permit; one comes back at a time. What can wait leaves some for rounds, and rounds for what worked before. */
+/** Every start takes a permit; one comes back at a time. What can wait leaves some for rounds. */
 const PERMITS = 12;
 const PERMITS_LEFT = 4;
 const PERMIT_MS = 10_000;
+/** So many, and for so long, a search keeps for what worked before. */
+const PERMITS_KEPT = 2;
+const KEEP_MS = 30_000;
 
 interface Runner {
   readonly id: number;
@@ -88,7 +91,7 @@ export class Ladder implements Steering {
   readonly #runners = new Map<number, Runner>();
   #live: Live | undefined;
   #round: Round | undefined;
-  /** Rounds with few permits, whose second candidates take turns. */
+  /** Rounds of two candidates, whose second ones take turns. */
   #turns = 0;
   #suspected = false;
   /** What worked last, here or according to memory. */
@@ -101,6 +104,10 @@ export class Ladder implements Steering {
   #spaced = false;
   /** When the next of such rounds may begin. */
   #apartAt = 0;
+  /** The session has had a link. */
+  #linked = false;
+  /** Until then a search for a link keeps permits for what worked before. */
+  #keptUntil: number | undefined;
   #draining = false;
   #upgradeAt = Infinity;
   /** When the best transport was tried last. */
@@ -154,7 +161,7 @@ export class Ladder implements Steering {
   }
 
   suspect(now: number): void {
-    if (this.#live === undefined || this.#suspected) return;
+    if (this.#live === undefined || this.#suspected || this.#draining) return;
     this.#suspected = true;
     this.#seek(now);
   }
@@ -267,6 +274,8 @@ export class Ladder implements Steering {
     this.#suspected = false;
     this.#draining = false;
     this.#spaced = false;
+    this.#linked = true;
+    this.#keptUntil = undefined;
     for (const other of this.#runners.values()) if (rank(other.transport) >= rank(transport)) this.#abandon(other);
     if (!same) {
       this.#upgraded.clear();
@@ -282,15 +291,19 @@ export class Ladder implements Steering {
 
   /** Probation is for those who have something: a candidate that is proven is adopted, or else one is looked for. */
   #seek(now: number): void {
+    const first = this.#live !== undefined || this.#keptUntil === undefined;
+    if (this.#live === undefined) this.#keptUntil ??= now + KEEP_MS;
     const proved = [...this.#runners.values()].find((runner) => runner.provedUntil !== undefined);
     if (proved !== undefined) return this.#adopt(now, proved);
     if (this.#round !== undefined) return;
     const struck = (transport: TransportName): boolean => this.#struckUntil(transport) > now;
     const all = [...this.#options.list].sort((a, b) => Number(struck(a)) - Number(struck(b)));
     const home = all.find((transport) => transport === this.#worked && !struck(transport));
-    const wide = this.#spare(now) && !this.#spaced;
+    const heads = all.filter((transport, at) => at === all.findIndex((other) => group(other) === group(transport)));
+    const wide = first && this.#spare(now) && !this.#spaced;
+    const likely = this.#live === undefined && this.#linked ? all.filter((transport) => heads.includes(transport) || transport === home) : all;
     this.#round = {
-      list: wide ? all : this.#pair(all, home),
+      list: wide ? likely : this.#pair(all, heads, home),
       tried: new Set([...this.#runners.values()].map(({ transport }) => transport)),
       beside: wide ? home : undefined,
       first: undefined,
@@ -299,11 +312,15 @@ export class Ladder implements Steering {
     this.#step(now);
   }
 
-  /** What a round with few permits may try: what worked before, and then one other. */
-  #pair(all: readonly TransportName[], home = all[0]): readonly TransportName[] {
+  /** What worked before, and then one other: the best of each group in turn, and after each turn through the groups one of the rest. */
+  #pair(all: readonly TransportName[], heads: readonly TransportName[], home = all[0]): readonly TransportName[] {
     const others = all.filter((transport) => transport !== home);
+    const first = others.filter((transport) => heads.includes(transport));
+    const rest = others.filter((transport) => !heads.includes(transport));
+    const cycle = first.length + Math.sign(rest.length);
+    const other = first[this.#turns % cycle] ?? rest[Math.floor(this.#turns / cycle) % rest.length];
     this.#turns += 1;
-    return [...all.filter((transport) => transport === home), ...others.splice((this.#turns - 1) % others.length, 1)];
+    return [home, other].filter((transport) => transport !== undefined);
   }
 
   #step(now: number): void {
@@ -321,14 +338,16 @@ export class Ladder implements Steering {
       round.tried.add(next);
       const runner = this.#start(now, next, "round");
       round.first ??= runner;
-      if (next !== round.beside) round.last = runner;
+      if (next !== round.beside || round.first === runner) round.last = runner;
     }
   }
 
   /** All that the round has started failed, what worked before too, and the permits that are left are kept for that. */
   #isSpent(now: number, round: Round): boolean {
     const tried = round.first !== undefined && this.#besideAt(round) === Infinity;
-    return tried && this.#live === undefined && this.#runners.size === 0 && !this.#spare(now, this.#spaced ? 0 : PERMITS_LEFT);
+    // A search that takes long keeps none: what passes may be another one by now.
+    const kept = this.#spaced || now >= (this.#keptUntil ?? 0) ? 0 : PERMITS_KEPT;
+    return tried && this.#live === undefined && this.#runners.size === 0 && !this.#spare(now, kept);
   }
 
   /** When the round's next candidate is due. */

@@ -182,7 +182,8 @@ export function checkText(code: ErrorCode, member: string, value: unknown, max: 
 /** Checks what a publisher gives and brings it into the form that is sent. Throws `bad_event`. */
 export function body(data: string | Uint8Array | ArrayBuffer, options: PublishOptions): Body {
   const { tag, properties, ttl, persistent } = options;
-  checkNames(options, PUBLISH_OPTIONS);
+  // An event that is passed on has more.
+  if (!("eid" in options)) checkNames(options, PUBLISH_OPTIONS);
   const bad = (text: string): ThroughlineError => new ThroughlineError("bad_event", text);
   if (typeof data === "string" ? loneSurrogate(data) : !(data instanceof Uint8Array) && !(data instanceof ArrayBuffer)) {
     throw bad("data: expected well-formed text, a Uint8Array or an ArrayBuffer; JSON.stringify makes text of others");

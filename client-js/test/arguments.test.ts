@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import { Session } from "../src/client.js";
+import { ThroughlineEvent } from "../src/event.js";
 import { Typed } from "../src/index.js";
 import { connect } from "../src/shared/connect.js";
 import { code, start } from "./start.js";
@@ -47,6 +48,11 @@ test("a misspelt option is named, and so are those that there are", async () => 
   const { environment } = new World();
   expect(() => new Session("http://realm.test", { transport: ["long-poll"] } as never, environment)).toThrow(misspelt("transport", "transports"));
   expect(session.state).toBe("open");
+  // An event that is passed on has more than what is asked of it.
+  const event = new ThroughlineEvent("c", { type: "event", channel: 1, eid: "1", time: 0, data: "x", tag: "t" } as never);
+  const published = session.publish("copy", "x", event);
+  await world.run(10);
+  await expect(published).resolves.toMatchObject({ eid: "1" });
 });
 
 test("on refuses what never happens, and what is no function", () => {

@@ -33,6 +33,10 @@ const UPGRADE_ROTATING_MS: u64 = 45_000;
 const UPGRADE_JITTER_MS: u64 = 6_000;
 /// A rotation that failed is tried again after so long, milliseconds.
 const ROTATE_AGAIN_MS: u64 = 30_000;
+/// So long a search keeps permits for what worked before, milliseconds.
+const KEEP_MS: u64 = 30_000;
+/// So many.
+const KEPT: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -66,6 +70,17 @@ struct Live {
     adopted: u64,
 }
 
+/// The first of each group in a list.
+fn heads(list: &[Transport]) -> Vec<Transport> {
+    let mut heads: Vec<Transport> = Vec::new();
+    for transport in list {
+        if heads.iter().all(|head| head.group() != transport.group()) {
+            heads.push(*transport);
+        }
+    }
+    heads
+}
+
 /// Decides which links are tried and which one carries the session. It sees no message: its caller tells it what became
 /// of candidates and of the link.
 ///
@@ -85,7 +100,7 @@ pub struct Ladder {
     runners: BTreeMap<u64, Runner>,
     live: Option<Live>,
     round: Option<Round>,
-    /// Rounds with few permits, whose second candidates take turns.
+    /// Rounds of two candidates, whose second ones take turns.
     turns: usize,
     suspected: bool,
     /// The server of the session's link is stopping.
@@ -98,6 +113,12 @@ pub struct Ladder {
     spaced: bool,
     /// When the next of such rounds may begin.
     apart: u64,
+    /// The session has had a link.
+    linked: bool,
+    /// A session that has no link is looking for one.
+    seeking: bool,
+    /// Until then it keeps permits for what worked before.
+    kept_until: u64,
     upgrade_at: Option<u64>,
     /// When the best transport was tried last.
     best_at: u64,
@@ -137,6 +158,9 @@ impl Ladder {
             permits: Permits::new(),
             spaced: false,
             apart: 0,
+            linked: false,
+            seeking: false,
+            kept_until: 0,
             upgrade_at: None,
             best_at: 0,
             spared: RESERVE,
@@ -332,13 +356,15 @@ impl Ladder {
         self.steps.push_back(Step::Adopt { attempt });
         let before = self.live.map(|live| live.transport);
         if self.suspected {
+            let upgrade_at = self.upgrade_at;
             self.died(now, Some(Failure::Idle), true);
+            self.upgrade_at = upgrade_at;
         } else if let Some(old) = self.live {
             self.record.lived(old.transport, now.saturating_sub(old.adopted));
         }
         (self.live, self.drained) = (Some(Live { transport, started, adopted: now }), false);
         self.worked = Some(transport);
-        self.spaced = false;
+        (self.spaced, self.seeking, self.linked) = (false, false, true);
         let best = self.list.first().copied().filter(|best| *best < transport);
         let passed_over = self.round.take().is_some_and(|round| best.is_some_and(|best| !round.has_tried(best)));
         self.abandon(|r| r.transport >= transport);
@@ -355,29 +381,40 @@ impl Ladder {
 
     /// Probation is for those who have something: a candidate that is proven is adopted, or else one is looked for.
     fn seek(&mut self, now: u64) {
+        let first = self.live.is_some() || !core::mem::replace(&mut self.seeking, true);
+        if first && self.live.is_none() {
+            self.kept_until = now.saturating_add(KEEP_MS);
+        }
         let proven = self.runners.iter().find(|(_, r)| !matches!(r.stage, Stage::Proving));
         if let Some(attempt) = proven.map(|(attempt, _)| *attempt) {
             self.adopt(now, attempt);
         } else if self.round.is_none() {
             let running = self.runners.values().map(|r| r.transport).collect();
-            self.round = Some(self.new_round(now, running));
+            self.round = Some(self.new_round(now, running, first));
             self.step(now);
         }
     }
 
-    /// A round over everything, struck transports last. When permits are few, or have been used up: over what worked before
-    /// and then one other.
-    fn new_round(&mut self, now: u64, running: Vec<Transport>) -> Round {
+    /// The first round of a search is over everything, struck transports last; once the session has had a link, without those
+    /// that are unlikely to pass alone. Later ones, and all when permits are few, are over what worked before and then one other.
+    fn new_round(&mut self, now: u64, running: Vec<Transport>, first: bool) -> Round {
         let (mut list, struck): (Vec<_>, Vec<_>) =
             self.list.iter().copied().partition(|transport| self.record.out_until(*transport) <= now);
         let worked = self.worked.filter(|worked| list.contains(worked));
         list.extend(struck);
-        if self.permits.left(now) > RESERVE && !self.spaced {
+        let heads = heads(&list);
+        if first && self.permits.left(now) > RESERVE && !self.spaced {
+            if self.live.is_none() && self.linked {
+                list.retain(|transport| heads.contains(transport) || Some(*transport) == worked);
+            }
             return Round::new(list, running, worked);
         }
         let Some(home) = worked.or(list.first().copied()) else { return Round::new(list, running, None) };
         list.retain(|transport| *transport != home);
-        let other = list.get(self.turns % list.len().max(1)).copied();
+        let (heads, others): (Vec<_>, Vec<_>) = list.into_iter().partition(|transport| heads.contains(transport));
+        let cycle = heads.len() + usize::from(!others.is_empty());
+        let (cycles, turn) = (self.turns / cycle.max(1), self.turns % cycle.max(1));
+        let other = heads.get(turn).or_else(|| others.get(cycles % others.len().max(1))).copied();
         self.turns = self.turns.wrapping_add(1);
         Round::new([home].into_iter().chain(other).collect(), running, None)
     }
@@ -419,10 +456,12 @@ impl Ladder {
         }
     }
 
-    /// All that the round has started failed, what worked before too, and the permits that are left are kept for that.
+    /// All that the round has started failed, what worked before too, and the permits that are left are kept for that. A search
+    /// that takes long keeps none: what passes may be another one by now.
     fn is_spent(&self, now: u64) -> bool {
-        let kept = if self.spaced { 0 } else { RESERVE };
-        let tried = self.round.as_ref().is_some_and(|round| round.has_begun() && !round.is_hurried());
+        let Some(round) = &self.round else { return false };
+        let kept = if self.spaced || now >= self.kept_until { 0 } else { KEPT };
+        let tried = round.has_begun() && !round.is_hurried();
         tried && self.live.is_none() && self.runners.is_empty() && self.permits.left(now) <= kept
     }
 

@@ -96,3 +96,78 @@ fn a_rotation_that_fails_after_its_link_leaves_nothing_to_wait_for() {
     assert_eq!(steps, [start(1), Step::Adopt { attempt: 1 }, start(2)]);
     assert_eq!(ladder.deadline(), None);
 }
+
+/// How long a search may take once a transport passes, milliseconds: the best of a group, and those that seldom pass alone, which
+/// have their turn once in nine rounds of 20 s or more.
+const LONGEST_MS: (u64, u64) = (240_000, 480_000);
+
+/// A realm's session on a path where at first everything passes, then nothing, and then one transport.
+struct Outage {
+    transports: Vec<Transport>,
+    passes: Transport,
+    /// How long the first link lives, and how long nothing passes then, milliseconds.
+    lived: u64,
+    lasts: u64,
+}
+
+impl Outage {
+    /// When a link is adopted after its end, milliseconds; `None` when that does not happen within an hour.
+    fn survived_after(&self, seed: u64) -> Option<u64> {
+        let settings = LadderSettings { transports: self.transports.clone(), ..LadderSettings::default() };
+        let mut ladder = Ladder::new(&settings, None, seed);
+        ladder.begin(0);
+        ladder.proven(50, 1);
+        while ladder.poll().is_some() {}
+        ladder.died(self.lived, Some(Failure::Cut), false);
+        let (mut now, mut random, mut rounds) = (self.lived, seed, 0);
+        let end = self.lived + self.lasts;
+        while now < end + 3_600_000 {
+            ladder.begin(now);
+            let mut over = false;
+            while !over {
+                match ladder.poll() {
+                    Some(Step::Start { attempt, transport }) if now >= end && transport == self.passes => {
+                        ladder.proven(now, attempt);
+                    }
+                    Some(Step::Start { attempt, .. }) => ladder.failed(now, attempt),
+                    Some(Step::Adopt { .. }) => return Some(now.saturating_sub(end)),
+                    Some(Step::Over) => over = true,
+                    Some(_) => {}
+                    None => {
+                        now = ladder.deadline().expect("a round goes on or is over");
+                        ladder.tick(now);
+                    }
+                }
+            }
+            // Full jitter, as section 7 of PROTOCOL.md has it.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            now += 1 + (random >> 33) % (250_u64 << rounds.min(7)).min(30_000);
+            rounds += 1;
+        }
+        None
+    }
+}
+
+#[test]
+fn whatever_passes_after_an_outage_is_found_within_minutes() {
+    let all = Transport::ALL.to_vec();
+    let few = vec![Transport::WebSocket, Transport::HttpStream, Transport::LongPoll];
+    for transports in [all, few] {
+        for passes in transports.clone() {
+            let alone = [Transport::EventSource, Transport::IframeStream, Transport::JsonpPoll].contains(&passes);
+            let longest = if alone { LONGEST_MS.1 } else { LONGEST_MS.0 };
+            for (lived, lasts) in
+                [(5_000, 20_000), (5_000, 60_000), (5_000, 300_000), (120_000, 2_000), (120_000, 600_000)]
+            {
+                let outage = Outage { transports: transports.clone(), passes, lived, lasts };
+                for seed in 0..200 {
+                    let after = outage.survived_after(seed);
+                    assert!(
+                        after.is_some_and(|after| after <= longest),
+                        "{passes} of {transports:?} after {lived} and {lasts} ms, seed {seed}: {after:?}"
+                    );
+                }
+            }
+        }
+    }
+}
