@@ -25,6 +25,8 @@ pub struct ProxyAnswer {
     pub answer: Answer,
     /// Its `Proxy-Authenticate` headers.
     pub challenges: Vec<String>,
+    /// It was shown credentials, and does not take them.
+    pub credentials_refused: bool,
 }
 
 impl fmt::Display for Answer {
@@ -120,6 +122,7 @@ impl ConnectError {
     pub fn is_temporary(&self) -> bool {
         match self {
             ConnectError::Url(_) | ConnectError::Tls { .. } => false,
+            ConnectError::Proxy { answer: Some(answer), .. } if answer.credentials_refused => false,
             ConnectError::Resolve { .. }
             | ConnectError::Connect { .. }
             | ConnectError::Proxy { .. }

@@ -10,6 +10,7 @@ mod handshake;
 #[cfg(not(feature = "negotiate"))]
 #[path = "net/unspoken.rs"]
 mod handshake;
+mod refusals;
 mod route;
 mod tcp;
 mod tls;

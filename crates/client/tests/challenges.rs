@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use real::only;
-use throughline_client::{Options, ProxyChoice, Route, Session, TRANSPORTS, Transport};
+use throughline_client::{Options, ProxyChoice, Route, Session, State, TRANSPORTS, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -150,6 +150,29 @@ async fn a_proxy_that_asks_for_ever_is_left() {
         let said = proxy.refusal(Transport::WebSocket, CREDENTIALS).await;
         assert!(said.contains("check user and password"), "{line:?}: {said}");
         assert!(proxy.heads().len() <= 3, "{line:?}: {} requests", proxy.heads().len());
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_is_not_taken_is_shown_once() {
+    let digest = "Proxy-Authenticate: Digest realm=\"x\", nonce=\"n\", qop=\"auth\"\r\n";
+    for line in [digest, "Proxy-Authenticate: Basic realm=\"x\"\r\n"] {
+        let proxy = Peer::start(challenge(line), "").await;
+        let url = format!("http://{CREDENTIALS}{}", proxy.address);
+        let mut options = Options::default();
+        options.route = Route::new(ProxyChoice::Url(url), Vec::new()).unwrap();
+        let route = options.route.clone();
+        let session = Session::start("http://realm.invalid:9000", options).unwrap();
+        let mut states = session.state();
+        let state = states.wait_for(|state| matches!(state, State::Closed { .. })).await.unwrap().clone();
+        let State::Closed { reason, .. } = state else { return };
+        assert!(reason.contains("check user and password") && !reason.contains("secret"), "{line:?}: {reason}");
+        for transport in TRANSPORTS {
+            let said = attempt("http://realm.invalid:9000", transport, route.clone()).await;
+            assert!(said.contains("it is not asked again"), "{line:?}: {said}");
+        }
+        let shown = proxy.heads().iter().filter(|head| head.contains("proxy-authorization: ")).count();
+        assert_eq!(shown, 1, "{line:?}");
     }
 }
 

@@ -22,6 +22,8 @@ enum Manner {
     Open,
     /// Asks for Basic credentials, and closes after asking.
     Basic,
+    /// Asks for Basic credentials, and takes none.
+    Refusing,
     /// Asks for Basic credentials, and takes one request on each connection without saying so, as tinyproxy does.
     Single,
     /// Asks for Digest credentials with a body, and keeps the connection.
@@ -36,7 +38,7 @@ enum Manner {
 
 struct Proxy {
     address: SocketAddr,
-    /// First lines of what it was asked.
+    /// First lines of what it was asked, and for each time that credentials were shown a word of that.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -83,10 +85,16 @@ async fn http(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -
         let line = head.lines().next().unwrap_or_default().to_owned();
         log.lock().unwrap().push(line.clone());
         let shown = |scheme: &str| head.to_lowercase().contains(&format!("\r\nproxy-authorization: {scheme}"));
+        if shown("") {
+            log.lock().unwrap().push("credentials".to_owned());
+        }
         let refusal = match manner {
             Manner::Nonsense => "SSH-2.0-nothing\r\n\r\n",
             Manner::NoTunnel if line.starts_with("CONNECT") => "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
             Manner::Basic | Manner::Single if !shown("basic dxnlcjpwyxnz") => {
+                "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"p\"\r\nConnection: close\r\n\r\n"
+            }
+            Manner::Refusing => {
                 "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"p\"\r\nConnection: close\r\n\r\n"
             }
             Manner::Digest if !(shown("digest username=\"user\"") && head.contains("qop=auth, nc=00000001")) => {
@@ -303,10 +311,10 @@ struct Place {
 }
 
 impl Place {
-    async fn before(realm: &Realm) -> Place {
+    async fn before(to: SocketAddr) -> Place {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let target = watch::Sender::new(realm.address());
+        let target = watch::Sender::new(to);
         let targets = target.subscribe();
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
@@ -325,8 +333,8 @@ impl Place {
     }
 
     /// Cuts the connections; those that come are for another.
-    fn lead_to(&self, realm: &Realm) {
-        self.target.send_replace(realm.address());
+    fn lead_to(&self, to: SocketAddr) {
+        self.target.send_replace(to);
     }
 }
 
@@ -335,12 +343,12 @@ async fn a_session_that_was_there_outlasts_a_certificate_that_is_not_trusted() {
     let (mut realm, mut stranger) = (Realm::start(), Realm::start());
     let route = Route::new(ProxyChoice::None, vec![realm.root()]).unwrap();
     for transport in TRANSPORTS {
-        let place = Place::before(&realm).await;
+        let place = Place::before(realm.address()).await;
         let session = works(&format!("https://{}", place.address), over(transport, route.clone())).await;
         let mut subscription = session.subscribe("c", From::New).unwrap();
         assert!(matches!(subscription.next().await, Delivery::Standing { .. }));
         let mut states = session.state();
-        place.lead_to(&stranger);
+        place.lead_to(stranger.address());
         let told = |state: &State| match state {
             State::Waiting { cause: Some(cause) } => format!("{cause:?}").contains("--ca FILE"),
             State::Closed { .. } => true,
@@ -352,7 +360,7 @@ async fn a_session_that_was_there_outlasts_a_certificate_that_is_not_trusted() {
             let session = session.clone();
             async move { session.publish("c", Body::new(Data::text("said to nobody else")), None).await }
         });
-        place.lead_to(&realm);
+        place.lead_to(realm.address());
         let published = publishing.await.unwrap().unwrap();
         loop {
             match subscription.next().await {
@@ -370,4 +378,30 @@ async fn a_session_that_was_there_outlasts_a_certificate_that_is_not_trusted() {
     }
     realm.stop().await;
     stranger.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_there_waits_where_its_password_is_no_longer_taken() {
+    let mut realm = Realm::start();
+    for transport in TRANSPORTS {
+        let (proxy, refusing) = (Proxy::start(Manner::Basic).await, Proxy::start(Manner::Refusing).await);
+        let place = Place::before(proxy.address).await;
+        let url = format!("http://user:pass@{}", place.address);
+        let route = Route::new(ProxyChoice::Url(url), Vec::new()).unwrap();
+        let session = works(&realm.url(), over(transport, route)).await;
+        let mut states = session.state();
+        place.lead_to(refusing.address);
+        let told = |state: &State| match state {
+            State::Waiting { cause: Some(cause) } => format!("{cause:?}").contains("it is not asked again"),
+            State::Closed { .. } => true,
+            _ => false,
+        };
+        let state = states.wait_for(told).await.unwrap().clone();
+        assert!(matches!(state, State::Waiting { .. }), "{transport}: {state:?}");
+        // The two connections of an HTTP transport may ask at the same time.
+        let most = if transport == Transport::WebSocket { 1 } else { 2 };
+        assert!((1..=most).contains(&refusing.asked("credentials")), "{transport}: {}", refusing.asked("credentials"));
+        session.close().await;
+    }
+    realm.stop().await;
 }

@@ -8,9 +8,10 @@ use tokio::io::AsyncWriteExt;
 use super::answer::{self, Answer};
 use super::digest::Challenge;
 use super::handshake::{BEYOND, Handshake, WAYS, Way};
+use super::refusals::Refusals;
 use super::route::Proxy;
 use super::{Stream, to_proxy};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ProxyAnswer};
 use crate::url::RealmUrl;
 
 /// Room for a token in the head of an answer, bytes.
@@ -59,7 +60,7 @@ pub(super) async fn admit(
     timeout_ms: u64,
 ) -> Result<Admitted, ConnectError> {
     let mut stream = to_proxy(url, proxy, timeout_ms).await?;
-    let mut admission = Admission::new(proxy, ask);
+    let mut admission = Admission::new(url.route().refusals(), proxy, ask);
     loop {
         let broken = |e: std::io::Error| proxy.fault(admission.here(&format!("it ended the connection: {e}")));
         stream.write_all(admission.request().as_bytes()).await.map_err(broken)?;
@@ -92,6 +93,7 @@ enum Next {
 
 /// What was shown to a proxy, and what there is to be shown yet.
 struct Admission<'a> {
+    refusals: &'a Refusals,
     proxy: &'a Proxy,
     ask: Ask<'a>,
     by: By,
@@ -106,9 +108,9 @@ struct Admission<'a> {
 }
 
 impl<'a> Admission<'a> {
-    fn new(proxy: &'a Proxy, ask: Ask<'a>) -> Admission<'a> {
+    fn new(refusals: &'a Refusals, proxy: &'a Proxy, ask: Ask<'a>) -> Admission<'a> {
         let (ways, faults) = (WAYS.iter(), Vec::new());
-        Admission { proxy, ask, by: By::Nothing, shown: None, handshake: None, ways, digests: 0, faults }
+        Admission { refusals, proxy, ask, by: By::Nothing, shown: None, handshake: None, ways, digests: 0, faults }
     }
 
     fn request(&self) -> String {
@@ -126,6 +128,9 @@ impl<'a> Admission<'a> {
     /// Decides what is shown next. Each scheme has one turn, and a turn few steps: this ends.
     async fn asked(&mut self, answer: &Answer) -> Result<Next, ConnectError> {
         let Some((user, password)) = &self.proxy.credentials else { return Err(self.no_credentials(answer)) };
+        if let Some(fault) = self.refusals.of(self.proxy) {
+            return Err(self.not_taken(fault, answer));
+        }
         let wanted: Vec<_> = answer.all("proxy-authenticate").collect();
         if let Some(handshake) = self.handshake.take() {
             let challenge = token(&wanted, handshake.scheme()).filter(|token| !token.is_empty());
@@ -166,7 +171,7 @@ impl<'a> Admission<'a> {
     fn failed(&mut self, fault: Fault, answer: &Answer) -> Result<(), ConnectError> {
         let (ControlFlow::Break(words) | ControlFlow::Continue(words)) = &fault;
         self.faults.push(words.clone());
-        if fault.is_break() { Err(self.refused(answer)) } else { Ok(()) }
+        if fault.is_break() { Err(self.refused(answer, true)) } else { Ok(()) }
     }
 
     /// Digest and Basic, of which each request has its own.
@@ -195,20 +200,28 @@ impl<'a> Admission<'a> {
                 self.by = By::Header(value);
                 Ok(Next::Any)
             }
-            _ => Err(self.refused(answer)),
+            _ => Err(self.refused(answer, before)),
         }
     }
 
-    fn refused(&self, answer: &Answer) -> ConnectError {
+    fn refused(&self, answer: &Answer, shown: bool) -> ConnectError {
         let wanted: Vec<_> = answer.all("proxy-authenticate").collect();
         let fault = if !self.faults.is_empty() {
             format!("it wants credentials (status 407). {}", self.faults.join(". "))
-        } else if self.digests > 0 || matches!(self.by, By::Header(_)) {
+        } else if shown {
             "it does not take these credentials (status 407); check user and password".to_owned()
         } else {
             format!("it wants credentials in a way that this client has not ({}); {BEYOND}", wanted.join("; "))
         };
-        self.proxy.refused(fault, answer.told())
+        if !shown {
+            return self.proxy.refused(fault, answer.told());
+        }
+        self.refusals.add(self.proxy, &fault);
+        self.not_taken(fault, answer)
+    }
+
+    fn not_taken(&self, fault: String, answer: &Answer) -> ConnectError {
+        self.proxy.refused(fault, ProxyAnswer { credentials_refused: true, ..answer.told() })
     }
 
     fn no_credentials(&self, answer: &Answer) -> ConnectError {

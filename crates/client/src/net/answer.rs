@@ -54,7 +54,7 @@ impl Answer {
             via: first("via"),
             body: excerpt(&self.body),
         };
-        ProxyAnswer { answer, challenges }
+        ProxyAnswer { answer, challenges, credentials_refused: false }
     }
 }
 

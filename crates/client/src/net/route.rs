@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use url::Url;
 
+use super::refusals::Refusals;
 use crate::error::{ConnectError, ProxyAnswer};
 use crate::url::RealmUrl;
 
@@ -32,6 +33,7 @@ pub struct Route {
     proxy: ProxyChoice,
     roots: Vec<PathBuf>,
     tls: Arc<OnceLock<Arc<ClientConfig>>>,
+    refusals: Arc<Refusals>,
 }
 
 /// Why a route cannot be taken.
@@ -65,7 +67,7 @@ impl Route {
     /// A route through `proxy`; `roots` are files of root certificates in PEM, which are trusted beside the system's, for
     /// example the one of a proxy that inspects TLS.
     pub fn new(proxy: ProxyChoice, roots: Vec<PathBuf>) -> Result<Route, BadRoute> {
-        let route = Route { proxy, roots, tls: Arc::default() };
+        let route = Route { proxy, roots, ..Route::default() };
         if let ProxyChoice::Url(text) = &route.proxy {
             Proxy::parse(text)?;
         }
@@ -86,6 +88,11 @@ impl Route {
     /// Files of root certificates beside the system's.
     pub(crate) fn roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// What its proxies did not take: all sessions through this route and its copies know.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, String> {
@@ -146,7 +153,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    fn parse(text: &str) -> Result<Proxy, BadRoute> {
+    pub(super) fn parse(text: &str) -> Result<Proxy, BadRoute> {
         const WAY_OUT: &str = "write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ in \
                                front of the host if it wants them";
         // Without the text itself: it may hold a password.

@@ -65,6 +65,8 @@ impl Fault {
             ConnectError::NotARealm { .. } if welcomed => LinkLoss::Broken(text),
             // A proxy that starts again may show another certificate until it has read its own. Nothing is sent until one is good.
             ConnectError::Tls { .. } if welcomed => LinkLoss::Broken(text),
+            // An administrator may let the user in again, and what waits to be sent is kept until then.
+            ConnectError::Proxy { .. } if welcomed => LinkLoss::Broken(text),
             // Something on the way takes the upgrade out: what has carried the session so far goes without.
             ConnectError::Refused { status: 426, .. } if welcomed => LinkLoss::Broken(text),
             ConnectError::Refused { retry_after_ms, .. } if error.is_temporary() => {

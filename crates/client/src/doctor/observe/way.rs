@@ -122,7 +122,7 @@ fn first_clause(text: &str) -> String {
 }
 
 fn told(proxy: ProxyAnswer) -> Answer {
-    let ProxyAnswer { answer, challenges } = proxy;
+    let ProxyAnswer { answer, challenges, .. } = proxy;
     Answer {
         status: answer.status,
         ours: false,
