@@ -276,3 +276,14 @@ async fn what_cannot_be_used_leaves_its_place_to_the_next_scheme() {
     assert_eq!(proxy.shown(), ["Negotiate", "NTLM", "Basic"]);
     realm.stop().await;
 }
+
+#[tokio::test]
+async fn a_password_that_the_last_scheme_shows_in_vain_is_named_behind_what_failed_before() {
+    let offers = &["Basic realm=\"x\"", "NTLM"];
+    let proxy = Proxy::start(Manner { offers, instead: Some(String::new()), ..NTLM }).await;
+    let said = proxy.refusal("OFFICE%5Cuser:wrong@").await;
+    for words in ["NTLM, after type 1", "Basic: it does not take these credentials; check user and password"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(proxy.shown(), ["NTLM", "Basic"]);
+}

@@ -207,7 +207,15 @@ impl<'a> Admission<'a> {
     fn refused(&self, answer: &Answer, shown: bool) -> ConnectError {
         let wanted: Vec<_> = answer.all("proxy-authenticate").collect();
         let fault = if !self.faults.is_empty() {
-            format!("it wants credentials (status 407). {}", self.faults.join(". "))
+            let last = match self.by {
+                By::Request => Some("Digest"),
+                By::Header(_) => Some("Basic"),
+                By::Nothing | By::Connection => None,
+            };
+            let last =
+                last.map(|scheme| format!("{scheme}: it does not take these credentials; check user and password"));
+            let faults: Vec<_> = self.faults.iter().cloned().chain(last).collect();
+            format!("it wants credentials (status 407). {}", faults.join(". "))
         } else if shown {
             "it does not take these credentials (status 407); check user and password".to_owned()
         } else {
