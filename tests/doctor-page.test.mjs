@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 
 import { launch, shoot } from "./lib/browsers.mjs";
 import { examine, examined, openDoctor, said } from "./lib/doctor-page.mjs";
@@ -73,9 +74,12 @@ for (const name of ["chromium", "firefox"]) {
     for (const path of PATHS.filter((one) => name === "chromium" || ALSO_FIREFOX.includes(one.name))) {
       test(path.name, async () => {
         const file = new URL(`doctor/browser/${path.name}.json`, import.meta.url);
-        const told = await outcome(browsers[name], path);
+        const golden = process.env.UPDATE ? undefined : JSON.parse(readFileSync(file, "utf8"));
+        let told = await outcome(browsers[name], path);
+        // Blocks that come while the browser has no turn look like one: what differs is examined once more.
+        if (golden !== undefined && !isDeepStrictEqual(told, golden)) told = await outcome(browsers[name], path);
         if (process.env.UPDATE) writeFileSync(file, `${JSON.stringify(told, null, 2)}\n`);
-        assert.deepEqual(told, JSON.parse(readFileSync(file, "utf8")));
+        else assert.deepEqual(told, golden);
       });
     }
   });
