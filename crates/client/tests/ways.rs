@@ -28,6 +28,8 @@ enum Manner {
     Single,
     /// Asks for Digest credentials with a body, and keeps the connection.
     Digest,
+    /// Asks for Digest credentials, and allows no tunnel.
+    DigestNoTunnel,
     /// Reads requests, and allows no tunnel.
     NoTunnel,
     /// SOCKS 5 with user and password.
@@ -90,13 +92,19 @@ async fn http(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -
         }
         let refusal = match manner {
             Manner::Nonsense => "SSH-2.0-nothing\r\n\r\n",
-            Manner::NoTunnel if line.starts_with("CONNECT") => "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+            Manner::NoTunnel | Manner::DigestNoTunnel if line.starts_with("CONNECT") => {
+                "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+            }
             Manner::Basic | Manner::Single if !shown("basic dxnlcjpwyxnz") => {
                 "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"p\"\r\nConnection: close\r\n\r\n"
             }
             Manner::Refusing => {
                 "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"p\"\r\nConnection: close\r\n\r\n"
             }
+            Manner::DigestNoTunnel if !shown("digest") => {
+                "HTTP/1.1 407 Who\r\nProxy-Authenticate: Digest realm=\"p\", nonce=\"n\", qop=\"auth\"\r\nConnection: close\r\n\r\n"
+            }
+            Manner::DigestNoTunnel => "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
             Manner::Digest if !(shown("digest username=\"user\"") && head.contains("qop=auth, nc=00000001")) => {
                 "HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=\"p\"\r\nProxy-Authenticate: Digest realm=\"p\", \
                  nonce=\"n\", qop=\"auth\", algorithm=SHA-256\r\nContent-Length: 4\r\n\r\nwho?"
@@ -284,6 +292,15 @@ async fn a_fault_of_the_proxy_names_it_and_the_way_out() {
         assert!(!said.contains("wrong"), "a password is shown: {said}");
     }
     realm.stop().await;
+}
+
+#[tokio::test]
+async fn where_digest_needs_a_tunnel_http_transports_are_not_called_the_way_out() {
+    let proxy = Proxy::start(Manner::DigestNoTunnel).await;
+    let options = over(Transport::LongPoll, proxy.route("http", "user:pass@", &[]));
+    let said = Session::connect("http://realm.invalid:9000", options).await.unwrap_err().to_string();
+    assert!(said.contains("have the proxy allow CONNECT to realm.invalid:9000"), "{said}");
+    assert!(!said.contains("HTTP transports"), "{said}");
 }
 
 #[tokio::test]

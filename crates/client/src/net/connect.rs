@@ -33,7 +33,10 @@ pub(super) async fn requests(url: &RealmUrl, proxy: &Proxy, timeout_ms: u64) -> 
     let ask = Ask { method: "HEAD", target: &target, host: url.authority() };
     let Admitted { mut stream, answer, by } = admit(url, proxy, ask, timeout_ms).await?;
     let authorization = match by {
-        By::Request => return Ok((tunnel(url, proxy, timeout_ms).await?, Form::default())),
+        By::Request => {
+            let tunnel = tunnel(url, proxy, timeout_ms).await;
+            return tunnel.map(|stream| (stream, Form::default())).map_err(|error| needed(error, url));
+        }
         By::Connection => {
             let kept = !answer.says_close() && read_past(&mut stream, &answer, ask.method).await;
             return if kept { Ok((stream, form(None))) } else { Err(proxy.refused(UNKEPT.to_owned(), answer.told())) };
@@ -43,6 +46,21 @@ pub(super) async fn requests(url: &RealmUrl, proxy: &Proxy, timeout_ms: u64) -> 
     };
     // Not this one: a proxy may end connections after one request without a word of that.
     Ok((to_proxy(url, proxy, timeout_ms).await?, form(authorization)))
+}
+
+/// The refusal of a tunnel that requests need because the proxy asks by Digest: they are no way out of it.
+fn needed(error: ConnectError, url: &RealmUrl) -> ConnectError {
+    match error {
+        ConnectError::Proxy { proxy, answer: Some(answer), .. } if matches!(answer.answer.status, 403 | 405) => {
+            let (target, status) = (super::tcp::authority(url.host(), url.port()), answer.answer.status);
+            let fault = format!(
+                "it allows no tunnel to {target} (status {status}), and with Digest a tunnel is needed; have the proxy allow \
+                 CONNECT to {target}, or serve the realm with TLS on port 443 and use https"
+            );
+            ConnectError::Proxy { proxy, fault, answer: Some(answer) }
+        }
+        other => other,
+    }
 }
 
 fn refusal(status: u16, url: &RealmUrl, answer: &Answer) -> String {
