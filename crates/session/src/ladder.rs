@@ -13,7 +13,7 @@ use throughline_wire::path::{Failure, Transport};
 use crate::random::Random;
 use permits::{Permits, RESERVE, RETURN_MS};
 use record::{CUT_MS, Record, SILENCE_MS};
-use round::Round;
+use round::{Round, heads};
 
 pub use values::{LadderSettings, Step};
 
@@ -68,17 +68,6 @@ struct Live {
     transport: Transport,
     started: u64,
     adopted: u64,
-}
-
-/// The first of each group in a list.
-fn heads(list: &[Transport]) -> Vec<Transport> {
-    let mut heads: Vec<Transport> = Vec::new();
-    for transport in list {
-        if heads.iter().all(|head| head.group() != transport.group()) {
-            heads.push(*transport);
-        }
-    }
-    heads
 }
 
 /// Decides which links are tried and which one carries the session. It sees no message: its caller tells it what became
@@ -411,12 +400,8 @@ impl Ladder {
         }
         let Some(home) = worked.or(list.first().copied()) else { return Round::new(list, running, None) };
         list.retain(|transport| *transport != home);
-        let (heads, others): (Vec<_>, Vec<_>) = list.into_iter().partition(|transport| heads.contains(transport));
-        let cycle = heads.len() + usize::from(!others.is_empty());
-        let (cycles, turn) = (self.turns / cycle.max(1), self.turns % cycle.max(1));
-        let other = heads.get(turn).or_else(|| others.get(cycles % others.len().max(1))).copied();
         self.turns = self.turns.wrapping_add(1);
-        Round::new([home].into_iter().chain(other).collect(), running, None)
+        Round::pair(home, list, &heads, self.turns.wrapping_sub(1), running)
     }
 
     /// When the round's next candidate is due; `None` when there is no round, or none to start.

@@ -4,6 +4,17 @@ use alloc::vec::Vec;
 
 use throughline_wire::path::Transport;
 
+/// The first of each group in a list.
+pub(super) fn heads(list: &[Transport]) -> Vec<Transport> {
+    let mut heads: Vec<Transport> = Vec::new();
+    for transport in list {
+        if heads.iter().all(|head| head.group() != transport.group()) {
+            heads.push(*transport);
+        }
+    }
+    heads
+}
+
 /// One search for a link that works.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -22,6 +33,21 @@ impl Round {
     pub(super) fn new(list: Vec<Transport>, running: Vec<Transport>, worked: Option<Transport>) -> Round {
         let beside = worked.filter(|t| !running.contains(t));
         Round { list, tried: running, beside, begun: false, walk: None }
+    }
+
+    /// Over `home`, and then one of `others`: of the best of each group, which are `heads`, by turns, and after each turn through
+    /// these one of the rest.
+    pub(super) fn pair(
+        home: Transport,
+        others: Vec<Transport>,
+        heads: &[Transport],
+        turn: usize,
+        running: Vec<Transport>,
+    ) -> Round {
+        let (likely, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|transport| heads.contains(transport));
+        let cycle = (likely.len() + usize::from(!rest.is_empty())).max(1);
+        let other = likely.get(turn % cycle).or_else(|| rest.get(turn / cycle % rest.len().max(1)));
+        Round::new([home].into_iter().chain(other.copied()).collect(), running, None)
     }
 
     fn left(&self) -> impl Iterator<Item = Transport> {
