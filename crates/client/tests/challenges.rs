@@ -8,7 +8,7 @@ mod real;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use real::only;
+use real::{only, read_head};
 use throughline_client::{Options, ProxyChoice, Route, Session, State, TRANSPORTS, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -29,15 +29,8 @@ impl Peer {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (log, answer) = (Arc::clone(&log), answer.clone());
                 tokio::spawn(async move {
-                    let mut bytes = Vec::new();
-                    loop {
-                        while !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
-                            if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
-                                return;
-                            }
-                        }
+                    while let Ok(Some(bytes)) = read_head(&mut stream).await {
                         log.lock().unwrap().push(String::from_utf8_lossy(&bytes).to_lowercase());
-                        bytes.clear();
                         let mut sent = stream.write_all(answer.as_bytes()).await;
                         while sent.is_ok() && !endless.is_empty() {
                             sent = stream.write_all(endless.as_bytes()).await;

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use real::{Realm, only};
+use real::{Realm, only, read_head};
 use sspi::{
     AuthIdentity, BufferType, CredentialUse, DataRepresentation, Ntlm, SecurityBuffer, ServerRequestFlags, Sspi,
     SspiImpl, Username,
 };
 use throughline_client::{Body, Data, ProxyChoice, Realm as HttpSide, RealmUrl, Route, Session, TRANSPORTS, Transport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What a proxy offers and does.
@@ -97,13 +97,7 @@ struct Gate {
 
 impl Gate {
     async fn serve(mut self, mut stream: TcpStream) -> std::io::Result<()> {
-        loop {
-            let mut bytes = Vec::new();
-            while !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
-                if stream.read_buf(&mut bytes).await? == 0 {
-                    return Ok(());
-                }
-            }
+        while let Some(bytes) = read_head(&mut stream).await? {
             let head = String::from_utf8_lossy(&bytes).into_owned();
             self.log.lock().unwrap().push((self.number, head.clone()));
             if let Some(challenges) = self.challenges(&head) {
@@ -130,6 +124,7 @@ impl Gate {
             }
             return copy_bidirectional(&mut stream, &mut far).await.map(drop);
         }
+        Ok(())
     }
 
     /// What this request is challenged with, unless it may pass.

@@ -7,7 +7,7 @@ mod real;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use real::{Realm, only};
+use real::{Realm, only, read_head};
 use throughline_client::{
     Body, Data, Delivery, From, Options, ProxyChoice, Realm as HttpSide, Route, Session, State, TRANSPORTS, Transport,
 };
@@ -76,13 +76,7 @@ impl Proxy {
 }
 
 async fn http(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    loop {
-        let mut bytes = Vec::new();
-        while !bytes.windows(4).any(|w| w == b"\r\n\r\n") {
-            if stream.read_buf(&mut bytes).await? == 0 {
-                return Ok(());
-            }
-        }
+    while let Some(bytes) = read_head(&mut stream).await? {
         let head = String::from_utf8_lossy(&bytes).into_owned();
         let line = head.lines().next().unwrap_or_default().to_owned();
         log.lock().unwrap().push(line.clone());
@@ -132,6 +126,7 @@ async fn http(mut stream: TcpStream, manner: Manner, log: &Mutex<Vec<String>>) -
         }
         return copy_bidirectional(&mut stream, &mut far).await.map(drop);
     }
+    Ok(())
 }
 
 /// Passes on what there is yet of one request, and its answer without what it says of the connection.

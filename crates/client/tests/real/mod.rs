@@ -186,14 +186,20 @@ impl Middlebox {
     }
 }
 
-async fn relay(mut client: TcpStream, state: Arc<State>) {
-    let mut cuts = state.cuts.subscribe();
+/// What comes up to the end of a head, with what came behind it; `None` when the connection ends before.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
-        if client.read_buf(&mut head).await.unwrap_or(0) == 0 {
-            return;
+        if stream.read_buf(&mut head).await? == 0 {
+            return Ok(None);
         }
     }
+    Ok(Some(head))
+}
+
+async fn relay(mut client: TcpStream, state: Arc<State>) {
+    let mut cuts = state.cuts.subscribe();
+    let Ok(Some(mut head)) = read_head(&mut client).await else { return };
     let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
     let rule = *state.rule.lock().unwrap();
     let websocket = text.contains("upgrade: websocket");
